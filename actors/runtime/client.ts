@@ -1,0 +1,159 @@
+import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { ListEntry, Load } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+
+/** Address of an actor within its kind. */
+export interface ActorAddress {
+  readonly tenant: string;
+  readonly key: string;
+}
+
+/** How a command is sent. */
+export interface CallOptions {
+  /** Same id and same message: same answer, one effect. 1 to 255 characters. */
+  readonly requestId: string;
+  /** SHA-256 of the canonical request; by default that of the encoded message. */
+  readonly fingerprint?: Uint8Array;
+  /** How long to wait for the answer. What the stream has accepted is applied all the same. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  /** W3C traceparent. */
+  readonly trace?: string;
+}
+
+/** An actor's answer. A refusal is thrown as DomainError. */
+export interface CallResult<O extends DescMessage> {
+  readonly message: MessageShape<O>;
+  /** True if this answer had been given before. */
+  readonly replayed: boolean;
+}
+
+/** A record as it was read. */
+export interface ReadResult<S extends DescMessage> {
+  /** Undefined: there is no such actor. */
+  readonly state: MessageShape<S> | undefined;
+  readonly revision: bigint;
+  readonly createdMs: number;
+  readonly updatedMs: number;
+  /** Set when no owner answered and the bucket was read instead: the state may be this old. */
+  readonly asOfMs: number | undefined;
+}
+
+/** One change of a record in the bucket. `state` is undefined when the record is gone. */
+export interface RecordUpdate<S extends DescMessage> {
+  readonly kind: string;
+  readonly tenant: string;
+  readonly key: string;
+  readonly state: MessageShape<S> | undefined;
+  readonly revision: bigint;
+  /** Sequence in the bucket's stream: the cursor to resume from. */
+  readonly sequence: number;
+  readonly updatedMs: number;
+}
+
+/** One stored event. */
+export interface StoredEvent {
+  readonly sequence: number;
+  readonly tenant: string;
+  readonly kind: string;
+  readonly key: string;
+  /** Full name of the event's message. */
+  readonly type: string;
+  /** Protobuf-JSON. */
+  readonly json: string;
+  readonly atMs: number;
+}
+
+export interface DeadLetterInfo {
+  readonly id: string;
+  readonly kind: string;
+  readonly tenant: string;
+  readonly key: string;
+  readonly method: string;
+  readonly reason: string;
+  readonly error: string;
+  readonly atMs: number;
+  readonly body: Uint8Array;
+  readonly sequence: number;
+}
+
+/** A call that got no answer in time (`timeout`), or was not accepted because the system is full (`overloaded`). */
+export class CallError extends Error {
+  override readonly name = "CallError";
+  /** timeout: outcome unknown, repeat with the same request id. overloaded, unavailable: not accepted. defect: dead-lettered. */
+  readonly kind: "timeout" | "overloaded" | "unavailable" | "defect";
+  readonly retryAfterMs: number;
+  constructor(kind: CallError["kind"], message: string, retryAfterMs = 0) {
+    super(message);
+    this.kind = kind;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** The door to the actors from outside: commands, reads, lists, watches, dead letters. One per process. */
+export interface ActorClient {
+  /**
+   * Sends a command and waits for the answer (a deferred one comes when the actor resolves it). Commands that wait while
+   * a publish is under way travel together.
+   * @throws DomainError the actor refused; CallError no answer
+   */
+  call<M extends DescMethodUnary>(
+    method: M,
+    address: ActorAddress,
+    message: MessageInitShape<M["input"]>,
+    options: CallOptions,
+  ): Promise<CallResult<M["output"]>>;
+
+  /** Asks the owner (linearizable); falls back to the bucket with `asOfMs`. @throws CallError */
+  read<S extends DescMessage>(kind: string, schema: S, address: ActorAddress, timeoutMs?: number): Promise<ReadResult<S>>;
+  /** Several at once, one question per log. */
+  readMany<S extends DescMessage>(
+    kind: string,
+    schema: S,
+    tenant: string,
+    keys: readonly string[],
+    timeoutMs?: number,
+  ): Promise<ReadonlyMap<string, ReadResult<S>>>;
+  /** All records of a kind and tenant whose key starts with `prefix`, from the bucket; for bounded sets only. */
+  scan<S extends DescMessage>(kind: string, schema: S, tenant: string, prefix: string, countMax: number): Promise<readonly RecordUpdate<S>[]>;
+
+  /** Walks a list from its newest entry, or from behind `after`, until `take` says stop; at most `listCandidatesMax`. */
+  list(
+    tenant: string,
+    name: string,
+    after: { readonly createdMs: number; readonly id: string } | undefined,
+    countMax: number,
+    matches: (entry: ListEntry) => boolean,
+  ): Promise<{ readonly entries: readonly ListEntry[]; readonly next: { readonly createdMs: number; readonly id: string } | undefined }>;
+
+  /**
+   * Changes of records of a kind, fanned out from one reader per process: no consumer per watcher. `key` undefined: all of
+   * the tenant. The listener is called synchronously and must not block. Close it when done.
+   */
+  watch<S extends DescMessage>(
+    kind: string,
+    schema: S,
+    tenant: string,
+    key: string | undefined,
+    listener: (update: RecordUpdate<S>) => void,
+  ): { close(): void };
+  /** Events of a tenant as they are stored (or from `fromSequence` on), from one shared reader while live. */
+  watchEvents(
+    tenant: string,
+    fromSequence: number | undefined,
+    listener: (event: StoredEvent) => void,
+  ): { close(): void };
+  /** Stored events of one actor, oldest first. */
+  history(kind: string, address: ActorAddress): Promise<readonly StoredEvent[]>;
+
+  listDeadLetters(tenant: string | undefined, countMax: number, afterSequence?: number): Promise<readonly DeadLetterInfo[]>;
+  getDeadLetter(id: string): Promise<DeadLetterInfo | undefined>;
+  /** Sends the message again; the actor takes each dead letter once. False if there is none of that id. */
+  redriveDeadLetter(id: string): Promise<boolean>;
+  discardDeadLetter(id: string): Promise<boolean>;
+
+  /** Newest word of each log's owner. */
+  loads(): readonly Load[];
+  /** Undefined when commands are accepted, else why not and when to try again. */
+  refusal(): { readonly reason: string; readonly retryAfterMs: number } | undefined;
+  close(): Promise<void>;
+}

@@ -1,0 +1,24 @@
+// The public door of the actor runtime: what domains, gateway and command line may use.
+export { defineActor, Deferred, kindOf } from "./actor.ts";
+export type { ActorContext, ActorDefinition, Handler, Handlers, TaskOutcome } from "./actor.ts";
+export { DomainError } from "./domain-error.ts";
+export { defineTaskQueue, serveTasks } from "./task-queue.ts";
+export type { RetryPolicy, TaskContext, TaskHandler, TaskQueue, TaskService } from "./task-queue.ts";
+export { defineProjection, on } from "./projection.ts";
+export type { EventMeta, ProjectionContext, ProjectionDefinition } from "./projection.ts";
+export { createTopology, isKey, isToken } from "./topology.ts";
+export type { Topology } from "./topology.ts";
+export { CallError } from "./client.ts";
+export type {
+  ActorAddress,
+  ActorClient,
+  CallOptions,
+  CallResult,
+  DeadLetterInfo,
+  ReadResult,
+  RecordUpdate,
+  StoredEvent,
+} from "./client.ts";
+export { LIMITS } from "./limits.ts";
+export type { Bus } from "./bus.ts";
+export type { Worker, WorkerOptions } from "./worker.ts";

@@ -1,0 +1,73 @@
+import { assert } from "./assert.ts";
+
+/** Every bound of the runtime with its unit; what happens at it is said where it is used. */
+export const LIMITS = Object.freeze({
+  /** Largest message that we store; NATS' default payload limit is 1 MiB. */
+  messageBytesMax: 1_048_576,
+  /** A commit closes before it grows past this. */
+  commitBytesMax: 900_000,
+  /** Inputs taken into one commit. */
+  commitEntriesMax: 512,
+  /** Steps (inputs and the messages they cause within the log) applied in one commit; the rest is carried. */
+  commitStepsMax: 4_096,
+  /** Messages, timers, tasks and events that one handler call may cause. */
+  effectsPerStepMax: 256,
+  /** One encoded record. */
+  recordBytesMax: 262_144,
+  /** One message body, event or task. */
+  bodyBytesMax: 262_144,
+  /** Chain of messages that one input may cause (J8). */
+  causalDepthMax: 64,
+  /** Entries of one bundle. */
+  bundleEntriesMax: 256,
+  bundleBytesMax: 524_288,
+  /** Inputs of one log that wait in memory; the reader pauses above it. */
+  inputsQueuedMax: 20_000,
+  /** Answers that one record remembers; the oldest that do not create go first, none younger than a day. */
+  answersMax: 64,
+  answerAgeMsMin: 86_400_000,
+  /** Deferred replies that one record holds. */
+  waitersMax: 32,
+  timersPerRecordMax: 64,
+  tasksPerRecordMax: 64,
+  /** Clean records kept in memory per log. */
+  recordsCachedMax: 50_000,
+  /** Records changed but not yet projected, per log; above it the log waits for the projection. */
+  recordsDirtyMax: 20_000,
+  /** Messages of one atomic batch: the server's limit is 1,000. */
+  batchMessagesMax: 900,
+  batchBytesMax: 8_388_608,
+  /** Rest between two projections of one log, so that batches are large and few. */
+  projectionDelayMs: 50,
+  /** A schedule due later than this may wait that long before it is stored: most are cancelled first. */
+  scheduleDelayMs: 1_000,
+  appendTimeoutMs: 2_000,
+  readTimeoutMs: 2_000,
+  retryDelayMs: 100,
+  retryDelayMsMax: 2_000,
+  /** A lease is renewed this often; its worker is suspect after one second and taken over after `leaseMs`. */
+  leaseRenewMs: 500,
+  leaseMs: 3_000,
+  /** An owner that got no ack for so long stops answering reads (J23). */
+  ownerSilentMsMax: 2_000,
+  /** Takeovers in a row without a commit after which inputs are applied one by one (J12). */
+  crashLoopTakeoversMin: 3,
+  /** An idle log records its positions this long after others moved on (J5). */
+  idlePositionMs: 30_000,
+  purgeEveryMs: 5_000,
+  /** The journal keeps at least this much. */
+  logAgeMsMin: 86_400_000,
+  /** Entries of a list page before it is closed. */
+  listPageEntriesMax: 64,
+  /** Candidates that one list call looks at. */
+  listCandidatesMax: 2_000,
+  /** Above this age of the oldest unapplied input new commands are refused. */
+  backlogAgeMsMax: 2_000,
+  /** Commands of one client process that wait for their answer. */
+  callsInFlightMax: 8_192,
+});
+
+assert(LIMITS.commitBytesMax + LIMITS.recordBytesMax / 4 < LIMITS.messageBytesMax, "a commit fits a message");
+assert(LIMITS.bundleBytesMax < LIMITS.commitBytesMax, "what a bundle brings fits a commit");
+assert(LIMITS.leaseRenewMs * 3 < LIMITS.leaseMs, "three renewals may be lost before a lease runs out");
+assert(LIMITS.ownerSilentMsMax < LIMITS.leaseMs, "an owner falls silent before it can be replaced");
