@@ -3,7 +3,8 @@ import { run } from "./process.ts";
 
 const STEPS: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
   ["proto lint", "buf", "lint"],
-  ["proto format", "buf", "format", "--diff", "--exit-code", "--path", "proto/api", "--path", "proto/actors"],
+  ["proto/api format", "buf", "format", "--diff", "--exit-code", "proto/api"],
+  ["proto/actors format", "buf", "format", "--diff", "--exit-code", "proto/actors"],
   ["proto drift", "node", "test/run/gen.ts", "--check"],
   ["types", "tsc"],
   ["lint", "oxlint"],
