@@ -4,29 +4,30 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file tradewind/common/v1/money.proto.
  */
 export const file_tradewind_common_v1_money: GenFile = /*@__PURE__*/
-  fileDesc("Ch90cmFkZXdpbmQvY29tbW9uL3YxL21vbmV5LnByb3RvEhN0cmFkZXdpbmQuY29tbW9uLnYxIjMKBU1vbmV5EhUKDWN1cnJlbmN5X2NvZGUYASABKAkSEwoLbWlub3JfdW5pdHMYAiABKANiBnByb3RvMw");
+  fileDesc("Ch90cmFkZXdpbmQvY29tbW9uL3YxL21vbmV5LnByb3RvEhN0cmFkZXdpbmQuY29tbW9uLnYxIkYKBU1vbmV5EigKDWN1cnJlbmN5X2NvZGUYASABKAlCEbpIDnIMMgpeW0EtWl17M30kEhMKC21pbm9yX3VuaXRzGAIgASgDYgZwcm90bzM", [file_buf_validate_validate]);
 
 /**
- * An amount of one currency, exact.
+ * An exact amount in one currency. Amounts of different currencies are never added.
  *
  * @generated from message tradewind.common.v1.Money
  */
 export type Money = Message<"tradewind.common.v1.Money"> & {
   /**
-   * ISO 4217 code, such as "EUR".
+   * ISO 4217 code, three capital letters, such as `EUR`.
    *
    * @generated from field: string currency_code = 1;
    */
   currencyCode: string;
 
   /**
-   * The amount in the smallest unit of the currency: 1299 is EUR 12.99.
+   * The amount in the smallest unit of the currency (cents of EUR, yen of JPY). A JSON string, as every int64 is.
    *
    * @generated from field: int64 minor_units = 2;
    */
@@ -34,20 +35,20 @@ export type Money = Message<"tradewind.common.v1.Money"> & {
 };
 
 /**
- * An amount of one currency, exact.
+ * An exact amount in one currency. Amounts of different currencies are never added.
  *
  * @generated from message tradewind.common.v1.Money
  */
 export type MoneyJson = {
   /**
-   * ISO 4217 code, such as "EUR".
+   * ISO 4217 code, three capital letters, such as `EUR`.
    *
    * @generated from field: string currency_code = 1;
    */
   currencyCode?: string;
 
   /**
-   * The amount in the smallest unit of the currency: 1299 is EUR 12.99.
+   * The amount in the smallest unit of the currency (cents of EUR, yen of JPY). A JSON string, as every int64 is.
    *
    * @generated from field: int64 minor_units = 2;
    */
