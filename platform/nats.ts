@@ -165,7 +165,7 @@ function refusalText(servers: readonly string[], why: string): string {
 }
 
 function unreachableText(servers: readonly string[], attempts: number, why: string): string {
-  const advice = "turn on jetstream { store_dir, sync_interval: always } and allow $JS.API.INFO to this user";
+  return `no nats-server at ${shown(servers)} after ${attempts} attempt(s): ${why}; start one there or set NATS_URL`;
 }
 
 function shown(servers: readonly string[]): string {
