@@ -1,4 +1,4 @@
-import type { DescMessage, DescMethodUnary, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, DescMethodUnary, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { assert } from "./assert.ts";
 import type { TaskQueue } from "./task-queue.ts";
 
@@ -110,6 +110,10 @@ export interface ActorDefinition {
   readonly creates: ReadonlySet<string>;
 }
 
+function isUnary(method: DescMethod): method is DescMethodUnary {
+  return method.methodKind === "unary";
+}
+
 /** Kind of an actor service, by the package convention. */
 export function kindOf(service: DescService): string {
   const [, , kind] = service.typeName.split(".");
@@ -128,7 +132,7 @@ export function defineActor<A extends DescService, S extends DescMessage>(
   options: { readonly creates: readonly (keyof A["method"] & string)[] },
 ): ActorDefinition {
   const entries = service.methods.map((method): [string, ActorHandler] => {
-    assert(method.methodKind === "unary", `${method.name} of ${service.typeName} is not unary`);
+    assert(isUnary(method), `${method.name} of ${service.typeName} is not unary`);
     const run = handlers[method.localName as keyof A["method"]] as unknown as Handler<DescMessage, DescMethodUnary>;
     assert(run, `${service.typeName} has no handler for ${method.name}`);
     return [method.name, { method, run }];

@@ -24,7 +24,7 @@ export const LIMITS = Object.freeze({
   /** Inputs of one log that wait in memory; the reader pauses above it. */
   inputsQueuedMax: 20_000,
   /** Answers that one record remembers; the oldest that do not create go first, none younger than a day. */
-  answersMax: 64,
+  answersMax: 256,
   answerAgeMsMin: 86_400_000,
   /** Deferred replies that one record holds. */
   waitersMax: 32,
