@@ -7,6 +7,7 @@ const STEPS: readonly (readonly [name: string, command: string, ...args: string[
   ["proto/actors format", "buf", "format", "--diff", "--exit-code", "proto/actors"],
   ["proto drift", "node", "test/run/gen.ts", "--check"],
   ["types", "tsc"],
+  ["types of k6", "tsc", "-p", "k6"],
   ["lint", "oxlint"],
   ["format", "oxfmt", "--check"],
   ["unit and tidy tests", "node", "test/run/vitest.ts", "unit"],

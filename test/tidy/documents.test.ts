@@ -11,8 +11,10 @@ import {
   referenceViolations,
   settingsNames,
   shellCommands,
+  strayedSettings,
   withSettings,
 } from "./documents.ts";
+import { allSources } from "./sources.ts";
 
 const Manifest = z.object({ scripts: z.record(z.string(), z.string()) });
 const scripts = Object.keys(
@@ -31,6 +33,7 @@ describe("documents", () => {
   });
 
   it("every setting of every role is in a table that says what the code says (npm run docs)", async () => {
+    expect(strayedSettings(allSources())).toEqual([]);
     const settings = await allSettings();
     const documents = allDocuments();
     const shown = documents.flatMap(({ text }) => settingsNames(text));

@@ -2,6 +2,7 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import { type ConfigDefinition, configTable } from "../../platform/config.ts";
 import { root } from "../run/process.ts";
+import { allSources, type Source } from "./sources.ts";
 
 /** One Markdown file of ours. */
 export interface Document {
@@ -106,19 +107,28 @@ export interface RoleSettings {
   readonly definition: ConfigDefinition;
 }
 
-/** Every definition exported by a role's own `config.ts`, by importing it. */
+/** Where settings may be declared: platform's shared ones are spread into those of a role, which is what is shown. */
+const SETTINGS_FILE = /^(?!platform\/)(?:.*\/)?(?:config|[a-z-]+-config)\.ts$/;
+
+/** Every definition exported by a role's `config.ts` or `x-config.ts`, by importing it. */
 export async function allSettings(): Promise<RoleSettings[]> {
-  const paths = globSync(["{actors,gateway,cli}/config.ts", "{actors,k8s}/*/config.ts"], {
-    cwd: root,
-  }).toSorted();
   const found: RoleSettings[] = [];
-  for (const path of paths) {
+  for (const { path } of allSources().filter(({ path: candidate }) => SETTINGS_FILE.test(candidate))) {
     const module = (await import(join(root, path))) as Record<string, unknown>;
     for (const [key, value] of Object.entries(module)) {
       if (isDefinition(value)) found.push({ name: `${path}#${key}`, definition: value });
     }
   }
   return found;
+}
+
+/** Files that declare settings where neither the tables nor a reader look for them. */
+export function strayedSettings(sources: readonly Source[]): string[] {
+  const declaring = sources.filter(({ text }) => /\bdefineConfig\(\{/.test(text));
+  const stray = declaring.filter(
+    ({ path }) => !SETTINGS_FILE.test(path) && !/^(platform|test)\/|\.test\.ts$|^web\//.test(path),
+  );
+  return stray.map(({ path }) => `${path} declares settings: move them to a config.ts beside it`);
 }
 
 function isDefinition(value: unknown): value is ConfigDefinition {
