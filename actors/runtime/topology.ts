@@ -36,15 +36,16 @@ export interface Topology {
   groupOf(kind: string): string;
   /** Log of an actor in its group: a hash of tenant and key, without the kind. A projection's log is its tenant's. */
   logOf(group: string, tenant: string, key: string): number;
-  inbox(group: string, log: number): string;
-  timer(group: string, log: number, kind: string, tenant: string, key: string, arm: string): string;
-  log(group: string, log: number): string;
+  /** `*` as a log or token makes a filter. */
+  inbox(group: string, log: number | "*"): string;
+  timer(group: string, log: number | "*", kind: string, tenant: string, key: string, arm: string): string;
+  log(group: string, log: number | "*"): string;
   record(kind: string, tenant: string, key: string): string;
   mark(group: string, log: number): string;
   task(queue: string, tenant: string, key: string, id: string): string;
   retry(queue: string, tenant: string, key: string, id: string): string;
   event(tenant: string, kind: string, key: string, event: string): string;
-  eventMark(group: string, log: number): string;
+  eventMark(group: string, log: number | "*"): string;
   dead(kind: string, tenant: string, key: string, id: string): string;
   lease(group: string, worker: string): string;
   /** Core subjects. */

@@ -1,0 +1,98 @@
+import type { ReadOptions, StoredMessage, Subscription } from "./bus.ts";
+import type { MemoryConnection } from "./memory-connection.ts";
+import type { MemoryStream } from "./memory-stream.ts";
+import { MemoryWire } from "./memory-wire.ts";
+import { createMatcher } from "./subject-match.ts";
+
+/** Messages that are on their way to one reader at once. */
+const IN_FLIGHT_MAX = 256;
+
+/** An ordered reader: what it lost on the way it gets again from the next sequence. */
+export class MemoryReader implements Subscription {
+  readonly #connection: MemoryConnection;
+  readonly #stream: MemoryStream;
+  readonly #options: ReadOptions;
+  readonly #matches: (subject: string) => boolean;
+  readonly #wire: MemoryWire;
+  readonly #unlisten: () => void;
+  /** Newest message of each subject that is still to be sent; what follows starts at #next. */
+  #snapshot: number[] = [];
+  #next: number;
+  #isSending = false;
+  #wasCaughtUp = false;
+  #isClosed = false;
+
+  constructor(connection: MemoryConnection, stream: MemoryStream, options: ReadOptions) {
+    this.#connection = connection;
+    this.#stream = stream;
+    this.#options = options;
+    this.#matches = createMatcher(options.filters);
+    this.#wire = new MemoryWire(connection.server.clock);
+    const { from } = options;
+    this.#next = typeof from === "object" ? from.sequence : stream.lastSequence + 1;
+    if (from === "last-per-subject") this.#snapshot = stream.lastPerSubject(this.#matches);
+    this.#unlisten = stream.listen(() => this.pump());
+    this.pump();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#unlisten();
+    this.#wire.close();
+  }
+
+  /** Sends what there is, unless something is on its way: its arrival sends the rest. */
+  pump(): void {
+    const { server } = this.#connection;
+    if (this.#isClosed || this.#isSending || !server.isRunning()) return;
+    const batch = this.#collect();
+    if (batch.messages.length === 0 && this.#wasCaughtUp) return;
+    this.#isSending = true;
+    const { delayMs = 0, resetMs } =
+      server.faults().delivery({
+        connection: this.#connection.name,
+        kind: "reader",
+        target: this.#stream.name,
+      }) ?? {};
+    const arrive = () => this.#connection.enter(() => this.#deliver(batch));
+    if (resetMs === undefined) this.#wire.send(delayMs, () => queueMicrotask(arrive));
+    else this.#wire.send(Math.max(1, resetMs), () => this.#again());
+  }
+
+  #again(): void {
+    this.#isSending = false;
+    this.#wasCaughtUp = false;
+    this.pump();
+  }
+
+  #collect(): { messages: StoredMessage[]; isLast: boolean } {
+    const messages: StoredMessage[] = [];
+    for (const sequence of this.#snapshot) {
+      if (messages.length === IN_FLIGHT_MAX) return { messages, isLast: false };
+      const message = this.#stream.get(sequence);
+      if (message !== undefined) messages.push(message);
+    }
+    let from = this.#next;
+    for (;;) {
+      const message = this.#stream.next(from, this.#matches);
+      if (message === undefined) return { messages, isLast: true };
+      if (messages.length === IN_FLIGHT_MAX) return { messages, isLast: false };
+      messages.push(message);
+      from = message.sequence + 1;
+    }
+  }
+
+  #deliver({ messages, isLast }: { messages: StoredMessage[]; isLast: boolean }): void {
+    this.#isSending = false;
+    const last = messages.at(-1)?.sequence ?? 0;
+    this.#snapshot = this.#snapshot.filter((sequence) => sequence > last);
+    this.#next = Math.max(this.#next, last + 1);
+    this.#wasCaughtUp = isLast;
+    for (const message of messages) {
+      if (this.#isClosed) return;
+      this.#options.onMessage(message);
+    }
+    if (isLast && !this.#isClosed) this.#options.onCaughtUp?.();
+    this.pump();
+  }
+}
