@@ -1,0 +1,94 @@
+import { randomBytes } from "node:crypto";
+import type { DescMethod } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext } from "@connectrpc/connect";
+import type { Metrics } from "../platform/metrics.ts";
+import type { Random } from "../platform/random.ts";
+import { type Authenticator, peerKey, scopeKey } from "./call-scope.ts";
+import { edgeError, toEdgeError } from "./connect-errors.ts";
+import { checkDeadline } from "./interceptors/deadline.ts";
+import type { Load } from "./interceptors/observe.ts";
+import type { GatewayLimits } from "./limits.ts";
+
+/** Whether a call may be taken on now; called on its headers, before its body is read. */
+export interface AdmissionHook {
+  /** @returns undefined to let it pass, else why not and when to try again */
+  admit(call: AdmissionCall): { readonly reason: string; readonly retryAfterMs: number } | undefined;
+}
+
+/** What admission may look at. */
+export interface AdmissionCall {
+  readonly method: DescMethod;
+  readonly tenant: string;
+  /** True if the call changes something. */
+  readonly isWrite: boolean;
+}
+
+export interface GateOptions {
+  readonly authenticator: Authenticator;
+  readonly admission: readonly AdmissionHook[];
+  readonly limits: GatewayLimits;
+  readonly load: Load;
+  readonly random: Random;
+  readonly metrics: Metrics;
+  /** Services that anybody may call and that are never refused for load: health, reflection. */
+  readonly openServices: ReadonlySet<string>;
+}
+
+/** Runs on the headers of every call, in every protocol: who calls, may the call come in. */
+export type Gate = (context: HandlerContext) => Promise<void>;
+
+const TRACEPARENT_FORM = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+/** The gate of this gateway. What it throws has the shape of the error table. */
+export function createGate(options: GateOptions): Gate {
+  const { authenticator, limits, random, openServices } = options;
+  const refused = options.metrics.counter({
+    name: "tradewind_gateway_calls_refused_total",
+    help: "Calls refused on their headers, by code.",
+    labels: ["code"],
+  });
+  const enter = async (context: HandlerContext, callId: string) => {
+    checkDeadline(context, limits.deadlineMsMax);
+    if (openServices.has(context.service.typeName)) return;
+    const identity = await authenticator.authenticate(context.requestHeader, context.values.get(peerKey));
+    context.values.set(scopeKey, { ...identity, callId, trace: traceOf(context.requestHeader) });
+    checkRoom(context, options);
+    checkAdmission(context, identity.tenant, options.admission);
+  };
+  return async (context) => {
+    const callId = random.id();
+    context.responseHeader.set("x-request-id", callId);
+    try {
+      await enter(context, callId);
+    } catch (thrown) {
+      const error = toEdgeError(thrown, callId);
+      refused.inc({ code: String(error.code) });
+      throw error;
+    }
+  };
+}
+
+function checkRoom({ method }: HandlerContext, { load, limits }: GateOptions): void {
+  const isFull =
+    method.methodKind === "unary"
+      ? load.callsInFlight >= limits.callsInFlightMax
+      : load.streamsOpen >= limits.streamsOpenMax;
+  if (isFull) throw edgeError("OVERLOADED", "this gateway has as many calls under way as it can take");
+}
+
+function checkAdmission({ method }: HandlerContext, tenant: string, hooks: readonly AdmissionHook[]): void {
+  const isWrite = method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+  for (const hook of hooks) {
+    const refusal = hook.admit({ method, tenant, isWrite });
+    if (refusal !== undefined) throw edgeError("OVERLOADED", refusal.reason, { retryAfterMs: refusal.retryAfterMs });
+  }
+}
+
+function traceOf(header: Headers): string {
+  const given = header.get("traceparent");
+  if (given !== null && TRACEPARENT_FORM.test(given)) return given;
+  const bytes = randomBytes(24).toString("hex");
+  return `00-${bytes.slice(0, 32)}-${bytes.slice(32)}-00`;
+}
+

@@ -1,0 +1,64 @@
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import type { Logger } from "../../platform/log.ts";
+import { scopeKey } from "../call-scope.ts";
+import { toEdgeError } from "../connect-errors.ts";
+
+/**
+ * Gives every error the shape of the error table. A call or stream whose signal is aborted (deadline, drain, client
+ * gone) ends at once with the signal's reason, whatever its handler does. Defects are logged with their cause.
+ */
+export function createErrorsInterceptor(log: Logger): Interceptor {
+  return (next) => async (request) => {
+    const callId = request.contextValues.get(scopeKey)?.callId ?? "";
+    const translate = (thrown: unknown): ConnectError => {
+      const isAbort = request.signal.aborted && !(thrown instanceof ConnectError);
+      const error = toEdgeError(isAbort ? request.signal.reason : thrown, callId);
+      if (error.code === Code.Internal) {
+        log.error({ callId, rpc: `${request.service.typeName}/${request.method.name}`, err: error.cause }, "call failed");
+      }
+      return error;
+    };
+    try {
+      if (!request.stream) return await untilAborted(request.signal, next(request));
+      const response = await next(request);
+      if (!response.stream) return response;
+      return { ...response, message: translated(response.message, request.signal, translate) };
+    } catch (thrown) {
+      throw translate(thrown);
+    }
+  };
+}
+
+function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(abortError(signal));
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+function abortError(signal: AbortSignal): ConnectError {
+  const reason: unknown = signal.reason;
+  return reason instanceof ConnectError ? reason : new ConnectError("the caller went away", Code.Canceled);
+}
+
+async function* translated<T>(
+  messages: AsyncIterable<T>,
+  signal: AbortSignal,
+  translate: (thrown: unknown) => ConnectError,
+): AsyncGenerator<T> {
+  const iterator = messages[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const result = await untilAborted(signal, iterator.next());
+      if (result.done === true) return;
+      yield result.value;
+    }
+  } catch (thrown) {
+    throw translate(thrown);
+  } finally {
+    // A handler that waits for something else must not keep the stream from ending: its return is not awaited.
+    iterator.return?.().catch(() => undefined);
+  }
+}
