@@ -76,6 +76,17 @@ export interface DeadLetterInfo {
   readonly sequence: number;
 }
 
+/** A running watch. */
+export interface Watch {
+  /**
+   * Resolves when every later change will be told: read the snapshot after it, and drop changes that are not newer.
+   * It takes until NATS can be reached; wait no longer than your caller does.
+   */
+  readonly ready: Promise<void>;
+  /** Idempotent; the listener is not called after it. */
+  close(): void;
+}
+
 /** A call that got no answer in time (`timeout`), or was not accepted because the system is full (`overloaded`). */
 export class CallError extends Error {
   override readonly name = "CallError";
@@ -127,7 +138,8 @@ export interface ActorClient {
 
   /**
    * Changes of records of a kind, fanned out from one reader per process: no consumer per watcher. `key` undefined: all of
-   * the tenant. The listener is called synchronously and must not block. Close it when done.
+   * the tenant. The listener is called synchronously and must not block. Close it when done. Changes come up to 100 ms
+   * after the commit and close together; a read may be ahead of them.
    */
   watch<S extends DescMessage>(
     kind: string,
@@ -135,13 +147,13 @@ export interface ActorClient {
     tenant: string,
     key: string | undefined,
     listener: (update: RecordUpdate<S>) => void,
-  ): { close(): void };
+  ): Watch;
   /** Events of a tenant as they are stored (or from `fromSequence` on), from one shared reader while live. */
   watchEvents(
     tenant: string,
     fromSequence: number | undefined,
     listener: (event: StoredEvent) => void,
-  ): { close(): void };
+  ): Watch;
   /** Stored events of one actor, oldest first. */
   history(kind: string, address: ActorAddress): Promise<readonly StoredEvent[]>;
 

@@ -1,0 +1,42 @@
+import type { StoredMessage } from "./bus.ts";
+import type { StoredEvent } from "./client.ts";
+import { HEADER } from "./headers.ts";
+import type { Topology } from "./topology.ts";
+
+/** Where the tenant stands in the subjects of events. */
+function tenantIndex(topology: Topology): number {
+  return topology.event("", "", "", "").split(".").length - 4;
+}
+
+/** Reads messages of EVENTS; undefined for what is no event. */
+export function eventReader(topology: Topology): (message: StoredMessage) => StoredEvent | undefined {
+  const at = tenantIndex(topology);
+  return ({ subject, sequence, timestampMs, headers, data }) => {
+    const [tenant, kind, key] = subject.split(".").slice(at, at + 3);
+    if (tenant === undefined || kind === undefined || key === undefined) return undefined;
+    const atMs = Number(headers[HEADER.time] ?? timestampMs);
+    const json = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("utf8");
+    return { sequence, tenant, kind, key, type: headers[HEADER.type] ?? "", json, atMs };
+  };
+}
+
+/**
+ * J15: an event may be stored again when its log changes owners. Keeps the last place of each log and says which messages
+ * are repeats.
+ */
+export class EventPlaces {
+  readonly #last = new Map<string, { readonly sequence: number; readonly index: number }>();
+
+  /** True the first time. Messages without a place are always new. */
+  isNew({ headers }: StoredMessage): boolean {
+    const log = headers[HEADER.log];
+    const [sequenceText, indexText] = headers[HEADER.sequence]?.split(".") ?? [];
+    if (log === undefined || sequenceText === undefined) return true;
+    const sequence = Number(sequenceText);
+    const index = Number(indexText ?? 0);
+    const last = this.#last.get(log);
+    if (last && (sequence < last.sequence || (sequence === last.sequence && index <= last.index))) return false;
+    this.#last.set(log, { sequence, index });
+    return true;
+  }
+}
