@@ -15,6 +15,7 @@ export interface GuardedExit {
 /** A process that cannot outlive this one. It does not keep this one alive. */
 export interface GuardedProcess {
   readonly pid: number;
+  readonly guardianPid: number;
   /** Settles once, when it has ended. */
   readonly exited: Promise<GuardedExit>;
   /** Does nothing after the end. */
@@ -99,7 +100,7 @@ class Guardian {
       const signal = (name: NodeJS.Signals) => {
         if (this.#waiting.has(event.id)) this.#send({ type: "signal", id: event.id, signal: name });
       };
-      waiting.started({ pid: event.pid, exited: waiting.exit, signal });
+      waiting.started({ pid: event.pid, guardianPid: this.#child.pid ?? 0, exited: waiting.exit, signal });
       return;
     }
     this.#waiting.delete(event.id);

@@ -13,6 +13,8 @@ export interface ProcessMark {
 export interface LockHolder extends ProcessMark {
   /** A process that must be gone too before the lock counts as free, such as a server that was started. */
   readonly child?: ProcessMark;
+  /** Who ends the child when the holder dies. */
+  readonly keeper?: ProcessMark;
 }
 
 /** Somebody living has the lock. */
@@ -28,7 +30,7 @@ export class LockHeldError extends Error {
 
 export interface PidLock {
   /** Records a child that belongs to the lock, or with undefined that there is none. */
-  setChild(child: ProcessMark | undefined): void;
+  setChild(child: ProcessMark | undefined, keeper?: ProcessMark): void;
   /** Frees the lock if it is still ours. Safe to call twice. */
   release(): void;
 }
@@ -109,9 +111,13 @@ function lockOf(path: string, mine: ProcessMark): PidLock {
     return holder !== undefined && holder.pid === mine.pid && holder.start === mine.start;
   };
   return {
-    setChild: (child) => {
+    setChild: (child, keeper) => {
       const next = `${path}.${randomUUID()}`;
-      writeFileSync(next, JSON.stringify(child === undefined ? mine : { ...mine, child }));
+      const parts = {
+        ...(child === undefined ? {} : { child }),
+        ...(keeper === undefined ? {} : { keeper }),
+      };
+      writeFileSync(next, JSON.stringify({ ...mine, ...parts }));
       renameSync(next, path);
     },
     release: () => {

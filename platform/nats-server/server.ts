@@ -233,7 +233,7 @@ class EmbeddedServer implements NatsServer {
         lockPath: storeLockPath(dataDir),
         removeAfter: temporary ? [dataDir] : [],
       });
-      this.#lock.setChild(markProcess(child.pid));
+      this.#lock.setChild(markProcess(child.pid), markProcess(child.guardianPid));
       return child;
     } catch (cause) {
       throw new NatsServerStartError(`${binary} cannot be started: ${(cause as Error).message}`, { cause });

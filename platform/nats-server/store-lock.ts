@@ -40,7 +40,8 @@ export async function lockStore(dataDir: string, clock: Clock, log: Logger): Pro
       if (!(error instanceof LockHeldError)) throw error;
       const { holder } = error;
       if (isRunning(holder)) throw new StoreInUseError(dataDir, holder.pid);
-      if (holder.child !== undefined && clock.monotonicMs() > killAtMs) {
+      const isKept = holder.keeper !== undefined && isRunning(holder.keeper);
+      if (holder.child !== undefined && (!isKept || clock.monotonicMs() > killAtMs)) {
         log.warn({ pid: holder.child.pid, dataDir }, "ending a nats-server whose owner is gone");
         if (isRunning(holder.child)) process.kill(holder.child.pid, "SIGKILL");
       }
