@@ -109,7 +109,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnection>
       if (attempt >= startAttemptsMax || signal?.aborted === true) {
         throw new NatsConnectError(unreachableText(servers, attempt, why), { cause });
       }
-      if (attempt === 4) log.warn({ servers, attempt, reason: why }, "waiting for nats");
+      if (attempt === 4) log.warn({ servers: shown(servers), attempt, reason: why }, "waiting for nats");
       await sleep(clock, waitMs, signal);
       waitMs = Math.min(waitMs * 2, START_WAIT_MS_MAX);
     }
@@ -124,10 +124,12 @@ function serverList(servers: string | readonly string[]): string[] {
 function connectionOptions(options: NatsOptions, servers: string[]): NodeConnectionOptions {
   const { name, inboxPrefix, credentials = {} } = options;
   const { natsCredsFile, natsTlsCaFile, natsTlsCertFile, natsTlsKeyFile } = credentials;
+  const login = loginOf(servers);
   const hasTls = natsTlsCaFile !== undefined || natsTlsCertFile !== undefined;
   return {
-    servers,
+    servers: servers.map(withoutLogin),
     name,
+    ...login,
     maxReconnectAttempts: -1,
     reconnectTimeWait: RECONNECT_WAIT_MS,
     reconnectJitter: RECONNECT_JITTER_MS,
@@ -153,6 +155,21 @@ function connectionOptions(options: NatsOptions, servers: string[]): NodeConnect
   };
 }
 
+/** `nats://user:password@host` or `nats://token@host`, as the NATS tools take it; the client alone ignores it. */
+function loginOf(servers: readonly string[]): { user: string; pass: string } | { token: string } | undefined {
+  for (const server of servers) {
+    const [, user, pass] = /^(?:\w+:\/\/)?([^:@/]+)(?::([^@/]*))?@/.exec(server) ?? [];
+    if (user !== undefined && pass !== undefined)
+      return { user: decodeURIComponent(user), pass: decodeURIComponent(pass) };
+    if (user !== undefined) return { token: decodeURIComponent(user) };
+  }
+  return undefined;
+}
+
+function withoutLogin(server: string): string {
+  return server.replace(/^(\w+:\/\/)?[^@/]*@/, "$1");
+}
+
 /** Waiting does not heal these. */
 function isRefusal(error: unknown): boolean {
   return (
@@ -169,7 +186,7 @@ function unreachableText(servers: readonly string[], attempts: number, why: stri
 }
 
 function shown(servers: readonly string[]): string {
-  return servers.map((server) => server.replace(/^(\w+:\/\/)?[^@/]*@/, "$1")).join(", ");
+  return servers.map(withoutLogin).join(", ");
 }
 
 async function logStatus(nc: NatsConnection, log: Logger): Promise<void> {
