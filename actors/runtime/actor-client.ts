@@ -44,7 +44,8 @@ export function createActorClient(options: ActorClientOptions): ActorClient {
   return Object.freeze<ActorClient>({
     call: (method, address, message, callOptions) => calls.call(method, address, message, callOptions),
     read: (kind, schema, address, timeoutMs) => reads.read(kind, schema, address, timeoutMs),
-    readMany: (kind, schema, tenant, keys, timeoutMs) => reads.readMany(kind, schema, tenant, keys, timeoutMs),
+    readMany: (kind, schema, tenant, keys, timeoutMs) =>
+      reads.readMany(kind, schema, tenant, keys, timeoutMs),
     scan: (kind, schema, tenant, prefix, countMax) =>
       reachable(reads.scan(kind, schema, tenant, prefix, countMax)),
     list: (tenant, name, after, countMax, matches) =>

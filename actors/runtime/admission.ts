@@ -124,7 +124,8 @@ export class Admission {
     if (failed === undefined) {
       const full = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
       const stream = full.find((name) => name !== undefined);
-      if (stream !== this.#fullStream) log.warn({ stream: stream ?? this.#fullStream }, stream ? "store is full" : "store has room");
+      if (stream !== this.#fullStream)
+        log.warn({ stream: stream ?? this.#fullStream }, stream ? "store is full" : "store has room");
       this.#fullStream = stream;
     }
     if (!this.#isClosed) this.#poll = clock.setTimer(() => void this.#pollStore(), STORE_POLL_MS);

@@ -171,7 +171,10 @@ export class ClientCalls {
         call.reject(new CallError("timeout", `${kind} ${key} did not answer ${call.method.name} in time`));
       } else if (call.resendAtMs <= nowMs) this.#resend(call);
     }
-    this.#sweep = this.#calls.size === 0 ? undefined : this.#options.clock.setTimer(() => this.#onSweep(), SWEEP_EVERY_MS);
+    this.#sweep =
+      this.#calls.size === 0
+        ? undefined
+        : this.#options.clock.setTimer(() => this.#onSweep(), SWEEP_EVERY_MS);
   }
 
   #resend(call: Call): void {
@@ -239,7 +242,12 @@ function requestEntry(
     `${method.name} has ${body.length} bytes, send at most ${LIMITS.bodyBytesMax}`,
   );
   const fingerprint = options.fingerprint ?? fingerprintOf(method, body);
-  const request = create(RequestSchema, { id: requestId, fingerprint, replyTo, correlation: BigInt(correlation) });
+  const request = create(RequestSchema, {
+    id: requestId,
+    fingerprint,
+    replyTo,
+    correlation: BigInt(correlation),
+  });
   return create(EntrySchema, {
     kind: kindOf(method.parent),
     tenant,

@@ -37,7 +37,11 @@ export class ClientDeadLetters {
   }
 
   /** See ActorClient.listDeadLetters. At most 1,000. */
-  async list(tenant: string | undefined, countMax: number, afterSequence = 0): Promise<readonly DeadLetterInfo[]> {
+  async list(
+    tenant: string | undefined,
+    countMax: number,
+    afterSequence = 0,
+  ): Promise<readonly DeadLetterInfo[]> {
     const { bus, topology } = this.#options;
     const filter = topology.dead("*", tenant ?? "*", "*", "*");
     const count = Math.min(Math.max(1, countMax), LIST_COUNT_MAX);

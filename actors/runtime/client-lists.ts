@@ -1,5 +1,9 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { type ListEntry, type ListPage, ListPageSchema } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import {
+  type ListEntry,
+  type ListPage,
+  ListPageSchema,
+} from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { assert } from "./assert.ts";
 import type { Bus } from "./bus.ts";
 import { LIMITS } from "./limits.ts";
@@ -61,7 +65,11 @@ export class ClientLists {
     const walks = await this.#start(tenant, name, after);
     const entries: ListEntry[] = [];
     let last: ListEntry | undefined;
-    for (let candidates = 0; candidates < LIMITS.listCandidatesMax && entries.length < countMax; candidates++) {
+    for (
+      let candidates = 0;
+      candidates < LIMITS.listCandidatesMax && entries.length < countMax;
+      candidates++
+    ) {
       const thin = walks.filter(isThin);
       if (thin.length > 0) await this.#readAhead(tenant, name, thin, after);
       const newest = newestOf(walks);
@@ -101,7 +109,9 @@ export class ClientLists {
       .filter((walk) => walk.entries.length === 0 && walk.page > PROBES)
       .map((walk) => ({ walk, low: 0, high: walk.page }));
     for (let open = bounds; open.length > 0; open = bounds.filter(({ low, high }) => high - low > 1)) {
-      const probes = open.flatMap((bound) => probesOf(bound.low, bound.high).map((page) => ({ bound, page })));
+      const probes = open.flatMap((bound) =>
+        probesOf(bound.low, bound.high).map((page) => ({ bound, page })),
+      );
       const pages = await this.#readPages(
         tenant,
         name,
@@ -126,7 +136,11 @@ export class ClientLists {
     for (let left = thin; left.length > 0; left = left.filter(isThin)) {
       const wanted = left.flatMap((walk) => {
         const count = Math.min(walk.pagesAhead, walk.page + 1);
-        return Array.from({ length: count }, (_, index) => ({ walk, log: walk.log, page: walk.page - index }));
+        return Array.from({ length: count }, (_, index) => ({
+          walk,
+          log: walk.log,
+          page: walk.page - index,
+        }));
       });
       const pages = await this.#readPages(tenant, name, wanted);
       for (const [index, { walk, page }] of wanted.entries()) {

@@ -77,7 +77,10 @@ export class ClientReads {
   }
 
   async #read(kind: string, tenant: string, key: string, timeoutMs?: number): Promise<RawRead> {
-    assert(isToken(kind) && isToken(tenant) && isKey(key), `${kind}/${tenant}/${key} is not the name of an actor`);
+    assert(
+      isToken(kind) && isToken(tenant) && isKey(key),
+      `${kind}/${tenant}/${key} is not the name of an actor`,
+    );
     const { topology, reader } = this.#options;
     const group = topology.groupOf(kind);
     return reader.read(group, topology.logOf(group, tenant, key), kind, tenant, key, timeoutMs);

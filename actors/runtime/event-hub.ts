@@ -58,7 +58,11 @@ export class EventHub {
   /** See ActorClient.watchEvents. */
   watch(tenant: string, fromSequence: number | undefined, notify: (event: StoredEvent) => void): Watch {
     if (this.#count >= LISTENERS_MAX) {
-      throw new CallError("overloaded", `${LISTENERS_MAX} watches are open in this process`, BUSY_RETRY_AFTER_MS);
+      throw new CallError(
+        "overloaded",
+        `${LISTENERS_MAX} watches are open in this process`,
+        BUSY_RETRY_AFTER_MS,
+      );
     }
     this.#grace?.cancel();
     this.#grace = undefined;
@@ -85,7 +89,7 @@ export class EventHub {
     const filter = topology.event(tenant, kind, key, ">");
     const places = new EventPlaces();
     const events: StoredEvent[] = [];
-    for (let next = 1; events.length < HISTORY_MAX; ) {
+    for (let next = 1; events.length < HISTORY_MAX;) {
       const messages = await bus.range(topology.streams.events, filter, next, CATCH_UP_COUNT);
       for (const message of messages) {
         const event = places.isNew(message) ? this.#read(message) : undefined;
@@ -101,7 +105,8 @@ export class EventHub {
     this.#grace?.cancel();
     this.#live?.reader.close();
     this.#live = undefined;
-    for (const listeners of this.#tenants.values()) for (const listener of listeners) listener.isClosed = true;
+    for (const listeners of this.#tenants.values())
+      for (const listener of listeners) listener.isClosed = true;
     this.#tenants.clear();
   }
 
@@ -153,7 +158,7 @@ export class EventHub {
   async #catchUp(listener: Listener, fromSequence: number): Promise<void> {
     const { bus, topology, clock, log } = this.#options;
     const filter = topology.event(listener.tenant, "*", "*", ">");
-    for (let next = fromSequence; !listener.isClosed; ) {
+    for (let next = fromSequence; !listener.isClosed;) {
       try {
         listener.hasOverflowed = false;
         const messages = await bus.range(topology.streams.events, filter, next, CATCH_UP_COUNT);

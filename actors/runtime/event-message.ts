@@ -35,7 +35,8 @@ export class EventPlaces {
     const sequence = Number(sequenceText);
     const index = Number(indexText ?? 0);
     const last = this.#last.get(log);
-    if (last && (sequence < last.sequence || (sequence === last.sequence && index <= last.index))) return false;
+    if (last && (sequence < last.sequence || (sequence === last.sequence && index <= last.index)))
+      return false;
     this.#last.set(log, { sequence, index });
     return true;
   }

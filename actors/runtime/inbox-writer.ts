@@ -177,10 +177,17 @@ export class InboxWriter {
         return;
       }
       isDoubtful = true;
-      this.#options.log.debug({ subject: lane.subject, reason: outcome.reason }, "outcome of a bundle unknown");
+      this.#options.log.debug(
+        { subject: lane.subject, reason: outcome.reason },
+        "outcome of a bundle unknown",
+      );
       if (!this.#isAwaited(lane, bundle)) return;
       await sleep(clock, delayMs);
-      for (let waitedMs = delayMs; !bus.isConnected() && this.#isAwaited(lane, bundle); waitedMs += RESEND_DELAY_MS) {
+      for (
+        let waitedMs = delayMs;
+        !bus.isConnected() && this.#isAwaited(lane, bundle);
+        waitedMs += RESEND_DELAY_MS
+      ) {
         if (waitedMs > LIMITS.retryDelayMsMax) break;
         await sleep(clock, RESEND_DELAY_MS);
       }
@@ -199,14 +206,20 @@ export class InboxWriter {
     return isAwaited;
   }
 
-  #refused(lane: Lane, outcome: Exclude<AppendOutcome, { kind: "stored" | "unknown" }>, isDoubtful: boolean): CallError {
+  #refused(
+    lane: Lane,
+    outcome: Exclude<AppendOutcome, { kind: "stored" | "unknown" }>,
+    isDoubtful: boolean,
+  ): CallError {
     const isFull = outcome.kind === "refused" && outcome.full;
     if (isFull) this.#fullUntilMs = this.#options.clock.monotonicMs() + FULL_RETRY_AFTER_MS;
     // An earlier copy may be stored, and its id may be out of the window: the refusal says nothing of that one.
     if (isDoubtful) return lateError(lane);
     const reason = outcome.kind === "refused" ? outcome.reason : "unexpected conflict";
     const text = `${lane.subject} does not accept messages: ${reason}`;
-    return isFull ? new CallError("overloaded", text, FULL_RETRY_AFTER_MS) : new CallError("unavailable", text);
+    return isFull
+      ? new CallError("overloaded", text, FULL_RETRY_AFTER_MS)
+      : new CallError("unavailable", text);
   }
 }
 

@@ -8,6 +8,8 @@ export { defineProjection, on } from "./projection.ts";
 export type { EventMeta, ProjectionContext, ProjectionDefinition } from "./projection.ts";
 export { createTopology, isKey, isToken } from "./topology.ts";
 export type { Topology } from "./topology.ts";
+export { createActorClient } from "./actor-client.ts";
+export type { ActorClientOptions } from "./actor-client.ts";
 export { CallError } from "./client.ts";
 export type {
   ActorAddress,
@@ -18,7 +20,10 @@ export type {
   ReadResult,
   RecordUpdate,
   StoredEvent,
+  Watch,
 } from "./client.ts";
 export { LIMITS } from "./limits.ts";
 export type { Bus } from "./bus.ts";
-export type { Worker, WorkerOptions } from "./worker.ts";
+export type { TaskWorkerOptions, Worker, WorkerOptions } from "./worker.ts";
+export { startTaskWorker } from "./task-worker.ts";
+export type { TaskWorker } from "./task-worker.ts";

@@ -74,7 +74,14 @@ export class LogReader {
   }
 
   /** @throws CallError overloaded; timeout: neither the owner nor a bucket that is new enough answered */
-  read(group: string, log: number, kind: string, tenant: string, key: string, timeoutMs?: number): Promise<RawRead> {
+  read(
+    group: string,
+    log: number,
+    kind: string,
+    tenant: string,
+    key: string,
+    timeoutMs?: number,
+  ): Promise<RawRead> {
     const lane = this.#lane(group, log);
     const id = `${kind}/${tenant}/${key}`;
     const known = lane.waiting.get(id);
@@ -118,7 +125,8 @@ export class LogReader {
   async #serve(lane: Lane, asks: readonly Ask[]): Promise<void> {
     try {
       const reads = await this.#find(lane, asks);
-      for (const [index, ask] of asks.entries()) ask.resolve(reads[index] ?? { record: undefined, asOfMs: undefined });
+      for (const [index, ask] of asks.entries())
+        ask.resolve(reads[index] ?? { record: undefined, asOfMs: undefined });
     } catch (error) {
       for (const ask of asks) ask.reject(error);
     } finally {
@@ -174,7 +182,11 @@ export class LogReader {
   }
 
   /** Undefined if the bucket cannot be read or is older than what this process has seen of the log. */
-  async #readBucket(lane: Lane, asks: readonly Ask[], sequenceMin: bigint): Promise<readonly RawRead[] | undefined> {
+  async #readBucket(
+    lane: Lane,
+    asks: readonly Ask[],
+    sequenceMin: bigint,
+  ): Promise<readonly RawRead[] | undefined> {
     const { bus, topology, log } = this.#options;
     const subjects = asks.map(({ kind, tenant, key }) => topology.record(kind, tenant, key));
     const markSubject = topology.mark(lane.group, lane.log);

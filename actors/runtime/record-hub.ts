@@ -20,7 +20,10 @@ const LISTENERS_MAX = 50_000;
 const READER_GRACE_MS = 30_000;
 const BUSY_RETRY_AFTER_MS = 5_000;
 
-type Listener = { readonly schema: DescMessage; readonly notify: (update: RecordUpdate<DescMessage>) => void };
+type Listener = {
+  readonly schema: DescMessage;
+  readonly notify: (update: RecordUpdate<DescMessage>) => void;
+};
 
 interface KindHub {
   readonly kind: string;
@@ -51,7 +54,11 @@ export class RecordHub {
     listener: (update: RecordUpdate<S>) => void,
   ): Watch {
     if (this.#count >= LISTENERS_MAX) {
-      throw new CallError("overloaded", `${LISTENERS_MAX} watches are open in this process`, BUSY_RETRY_AFTER_MS);
+      throw new CallError(
+        "overloaded",
+        `${LISTENERS_MAX} watches are open in this process`,
+        BUSY_RETRY_AFTER_MS,
+      );
     }
     const hub = this.#kinds.get(kind) ?? this.#open(kind);
     const entry: Listener = { schema, notify: listener as unknown as Listener["notify"] };
