@@ -105,10 +105,11 @@ describe("the guardian", () => {
 
   it("does not keep its owner alive", async () => {
     const script = join(dataDir, "owner.mts");
+    const start = JSON.stringify({ binary: await testBinary(), dataDir });
     writeFileSync(
       script,
       `import { startNatsServer } from "${new URL("server.ts", import.meta.url).pathname}";
-       const server = await startNatsServer({ binary: ${JSON.stringify(await testBinary())}, dataDir: ${JSON.stringify(dataDir)} });
+       const server = await startNatsServer(${start});
        console.log(server.pid);`,
     );
     const child = spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "inherit"] });

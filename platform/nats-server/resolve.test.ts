@@ -125,7 +125,7 @@ describe("resolveNatsServer", () => {
   });
 });
 
-/** A `go` that takes its time, counts its builds and leaves a server in GOBIN, unless told to build for another system. */
+/** A `go` that takes its time, counts its builds and leaves a server in GOBIN; it refuses to cross-compile. */
 function fakeGo(): string {
   const bin = join(dir, "gobin");
   mkdirSync(bin);

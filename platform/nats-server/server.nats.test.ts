@@ -19,11 +19,9 @@ async function connected(url: string) {
 
 async function started(options: Partial<StartOptions> = {}) {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "tradewind-data-"));
+  onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }));
   const server = await startNatsServer({ binary: await testBinary(), ...options, dataDir });
-  onTestFinished(async () => {
-    await server.stop();
-    rmSync(dataDir, { recursive: true, force: true });
-  });
+  onTestFinished(() => server.stop()); // runs before the removal
   return server;
 }
 
