@@ -12,7 +12,7 @@ import type { Topology } from "./topology.ts";
 
 /** What the writer needs from outside. */
 export interface InboxWriterOptions {
-  readonly bus: Bus;
+  readonly bus: Pick<Bus, "append" | "isConnected">;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
