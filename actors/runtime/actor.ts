@@ -1,4 +1,11 @@
-import type { DescMessage, DescMethod, DescMethodUnary, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type {
+  DescMessage,
+  DescMethod,
+  DescMethodUnary,
+  DescService,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
 import { assert } from "./assert.ts";
 import type { TaskQueue } from "./task-queue.ts";
 
@@ -117,7 +124,10 @@ function isUnary(method: DescMethod): method is DescMethodUnary {
 /** Kind of an actor service, by the package convention. */
 export function kindOf(service: DescService): string {
   const [, , kind] = service.typeName.split(".");
-  assert(kind && service.typeName.startsWith("tradewind.actors."), `${service.typeName} is not an actor service`);
+  assert(
+    kind && service.typeName.startsWith("tradewind.actors."),
+    `${service.typeName} is not an actor service`,
+  );
   return kind;
 }
 
@@ -133,7 +143,10 @@ export function defineActor<A extends DescService, S extends DescMessage>(
 ): ActorDefinition {
   const entries = service.methods.map((method): [string, ActorHandler] => {
     assert(isUnary(method), `${method.name} of ${service.typeName} is not unary`);
-    const run = handlers[method.localName as keyof A["method"]] as unknown as Handler<DescMessage, DescMethodUnary>;
+    const run = handlers[method.localName as keyof A["method"]] as unknown as Handler<
+      DescMessage,
+      DescMethodUnary
+    >;
     assert(run, `${service.typeName} has no handler for ${method.name}`);
     return [method.name, { method, run }];
   });

@@ -115,7 +115,12 @@ export interface ActorClient {
   ): Promise<CallResult<M["output"]>>;
 
   /** Asks the owner (linearizable); falls back to the bucket with `asOfMs`. @throws CallError */
-  read<S extends DescMessage>(kind: string, schema: S, address: ActorAddress, timeoutMs?: number): Promise<ReadResult<S>>;
+  read<S extends DescMessage>(
+    kind: string,
+    schema: S,
+    address: ActorAddress,
+    timeoutMs?: number,
+  ): Promise<ReadResult<S>>;
   /** Several at once, one question per log. */
   readMany<S extends DescMessage>(
     kind: string,
@@ -125,7 +130,13 @@ export interface ActorClient {
     timeoutMs?: number,
   ): Promise<ReadonlyMap<string, ReadResult<S>>>;
   /** All records of a kind and tenant whose key starts with `prefix`, from the bucket; for bounded sets only. */
-  scan<S extends DescMessage>(kind: string, schema: S, tenant: string, prefix: string, countMax: number): Promise<readonly RecordUpdate<S>[]>;
+  scan<S extends DescMessage>(
+    kind: string,
+    schema: S,
+    tenant: string,
+    prefix: string,
+    countMax: number,
+  ): Promise<readonly RecordUpdate<S>[]>;
 
   /** Walks a list from its newest entry, or from behind `after`, until `take` says stop; at most `listCandidatesMax`. */
   list(
@@ -134,7 +145,10 @@ export interface ActorClient {
     after: { readonly createdMs: number; readonly id: string } | undefined,
     countMax: number,
     matches: (entry: ListEntry) => boolean,
-  ): Promise<{ readonly entries: readonly ListEntry[]; readonly next: { readonly createdMs: number; readonly id: string } | undefined }>;
+  ): Promise<{
+    readonly entries: readonly ListEntry[];
+    readonly next: { readonly createdMs: number; readonly id: string } | undefined;
+  }>;
 
   /**
    * Changes of records of a kind, fanned out from one reader per process: no consumer per watcher. `key` undefined: all of
@@ -157,7 +171,11 @@ export interface ActorClient {
   /** Stored events of one actor, oldest first. */
   history(kind: string, address: ActorAddress): Promise<readonly StoredEvent[]>;
 
-  listDeadLetters(tenant: string | undefined, countMax: number, afterSequence?: number): Promise<readonly DeadLetterInfo[]>;
+  listDeadLetters(
+    tenant: string | undefined,
+    countMax: number,
+    afterSequence?: number,
+  ): Promise<readonly DeadLetterInfo[]>;
   getDeadLetter(id: string): Promise<DeadLetterInfo | undefined>;
   /** Sends the message again; the actor takes each dead letter once. False if there is none of that id. */
   redriveDeadLetter(id: string): Promise<boolean>;

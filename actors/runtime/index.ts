@@ -23,6 +23,7 @@ export type {
   Watch,
 } from "./client.ts";
 export { LIMITS } from "./limits.ts";
+export { startWorker } from "./worker.ts";
 export type { Bus } from "./bus.ts";
 export type { TaskWorkerOptions, Worker, WorkerOptions } from "./worker.ts";
 export { startTaskWorker } from "./task-worker.ts";

@@ -6,6 +6,10 @@ export const LIMITS = Object.freeze({
   messageBytesMax: 1_048_576,
   /** A commit closes before it grows past this. */
   commitBytesMax: 900_000,
+  /** Room for headers within a message. */
+  headerBytesMax: 8_192,
+  /** Replies of one commit to one caller that travel in one message. */
+  repliesPerMessageMax: 128,
   /** Inputs taken into one commit. */
   commitEntriesMax: 512,
   /** Steps (inputs and the messages they cause within the log) applied in one commit; the rest is carried. */
@@ -31,9 +35,13 @@ export const LIMITS = Object.freeze({
   timersPerRecordMax: 64,
   tasksPerRecordMax: 64,
   /** Clean records kept in memory per log. */
-  recordsCachedMax: 50_000,
+  recordsCachedMax: 20_000,
   /** Records changed but not yet projected, per log; above it the log waits for the projection. */
   recordsDirtyMax: 20_000,
+  /** Records that one commit changes: a projection takes whole commits. */
+  commitRecordsMax: 600,
+  /** Events of one commit, likewise. */
+  commitEventsMax: 600,
   /** Messages of one atomic batch: the server's limit is 1,000. */
   batchMessagesMax: 900,
   batchBytesMax: 8_388_608,

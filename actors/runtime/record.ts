@@ -1,5 +1,8 @@
 import { create, fromBinary, toBinary, type DescMessage, type Message } from "@bufbuild/protobuf";
-import { RecordSchema, type Record as RecordMessage } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import {
+  RecordSchema,
+  type Record as RecordMessage,
+} from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 
 const ABSENT = new Uint8Array(0);
 
@@ -27,6 +30,8 @@ export class MemoryRecord {
   committed: Uint8Array;
   /** Log sequence of the last acked commit that changed it; 0 if it is as it was loaded. */
   changedAt = 0;
+  /** Part of the commit being built or under way: must stay in memory. */
+  isHeld = false;
   /** Encoding of the working version; undefined when stale. */
   #bytes: Uint8Array | undefined;
   #working: Working | undefined;
@@ -45,7 +50,8 @@ export class MemoryRecord {
   open(schema: DescMessage): Working {
     this.#schema = schema;
     if (this.#working === undefined) {
-      const meta = this.#bytes && this.#bytes.length > 0 ? fromBinary(RecordSchema, this.#bytes) : create(RecordSchema);
+      const meta =
+        this.#bytes && this.#bytes.length > 0 ? fromBinary(RecordSchema, this.#bytes) : create(RecordSchema);
       const state = meta.state.length > 0 ? fromBinary(schema, meta.state) : create(schema);
       this.#working = { meta, state };
     }
@@ -73,15 +79,22 @@ export class MemoryRecord {
     this.#working = undefined;
   }
 
-  /** Makes the record absent. */
+  /** Makes the working version absent. */
   clear(): void {
     this.#bytes = ABSENT;
     this.#working = undefined;
   }
 
-  /** True if the working version holds nothing. */
-  isAbsent(): boolean {
-    return this.#bytes !== undefined && this.#bytes.length === 0;
+  /** Frees the decoded form of a record that is at rest. */
+  rest(): void {
+    if (this.#bytes === this.committed) this.#working = undefined;
+  }
+
+  /** Timers, tasks and time to live as the last commit has them. */
+  committedMeta(): RecordMessage | undefined {
+    if (this.committed.length === 0) return undefined;
+    if (this.#working !== undefined && this.#bytes === this.committed) return this.#working.meta;
+    return fromBinary(RecordSchema, this.committed);
   }
 
   /** The commit that holds the working version is acked. */

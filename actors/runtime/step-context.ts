@@ -97,7 +97,10 @@ export class StepContext implements ActorContext<DescMessage> {
 
   id(prefix?: string): string {
     const id = `${this.#input.origin}-${this.#count++}`;
-    assert(this.#count <= LIMITS.effectsPerStepMax, `a handler may cause at most ${LIMITS.effectsPerStepMax} effects`);
+    assert(
+      this.#count <= LIMITS.effectsPerStepMax,
+      `a handler may cause at most ${LIMITS.effectsPerStepMax} effects`,
+    );
     assert(id.length <= ID_LENGTH_MAX * 2, "ids stay short");
     return prefix === undefined ? id : `${prefix}_${id}`;
   }
@@ -123,7 +126,10 @@ export class StepContext implements ActorContext<DescMessage> {
     method: M,
     message: MessageInitShape<M["input"]>,
   ): void {
-    assert(delayMs >= 0 && Number.isFinite(delayMs), `timer ${name}: the delay is a number of milliseconds >= 0`);
+    assert(
+      delayMs >= 0 && Number.isFinite(delayMs),
+      `timer ${name}: the delay is a number of milliseconds >= 0`,
+    );
     assert(!name.startsWith("~"), "names with ~ are the runtime's");
     assert(kindOf(method.parent) === this.#input.kind, `timer ${name} calls a method of its own actor`);
     this.#arm(name, this.nowMs + delayMs, method.name, this.#encode(method.input, message));
@@ -139,8 +145,14 @@ export class StepContext implements ActorContext<DescMessage> {
     message: MessageInitShape<I>,
     method: DescMethodUnary<O>,
   ): string {
-    assert(method.input.typeName === queue.output.typeName, `${method.name} takes what queue ${queue.name} returns`);
-    assert(this.#meta.tasks.length < LIMITS.tasksPerRecordMax, `an actor has at most ${LIMITS.tasksPerRecordMax} tasks`);
+    assert(
+      method.input.typeName === queue.output.typeName,
+      `${method.name} takes what queue ${queue.name} returns`,
+    );
+    assert(
+      this.#meta.tasks.length < LIMITS.tasksPerRecordMax,
+      `an actor has at most ${LIMITS.tasksPerRecordMax} tasks`,
+    );
     const id = this.id();
     const { kind, entry } = this.#input;
     const body = this.#encode(queue.input, message);
@@ -154,7 +166,9 @@ export class StepContext implements ActorContext<DescMessage> {
     });
     this.#meta.tasks.push(open);
     const { tenant, key } = this;
-    this.effects.tasks.push(create(TaskSchema, { id, queue: queue.name, kind, tenant, key, body, trace: entry.trace }));
+    this.effects.tasks.push(
+      create(TaskSchema, { id, queue: queue.name, kind, tenant, key, body, trace: entry.trace }),
+    );
     if (Number.isFinite(queue.retry.deadlineMs)) {
       this.#arm(lostTimerName(id), this.nowMs + queue.retry.deadlineMs, method.name, new Uint8Array(0));
     }
@@ -189,7 +203,11 @@ export class StepContext implements ActorContext<DescMessage> {
     const reply = this.#encode(method.output, message);
     for (const waiter of waiters.filter((w) => w.tag === tag)) {
       const { requestId, fingerprint, creating } = waiter;
-      rememberAnswer(this.#meta, { requestId, fingerprint, creating, result: { case: "reply", value: reply } }, this.nowMs);
+      rememberAnswer(
+        this.#meta,
+        { requestId, fingerprint, creating, result: { case: "reply", value: reply } },
+        this.nowMs,
+      );
       for (const request of waiter.requests) {
         this.effects.replies.push({ request, result: { case: "reply", value: reply }, replayed: false });
       }
@@ -203,7 +221,10 @@ export class StepContext implements ActorContext<DescMessage> {
 
   #encode<D extends DescMessage>(schema: D, message: MessageInitShape<D>): Uint8Array {
     const bytes = toBinary(schema, create(schema, message));
-    assert(bytes.length <= LIMITS.bodyBytesMax, `a ${schema.typeName} has at most ${LIMITS.bodyBytesMax} bytes`);
+    assert(
+      bytes.length <= LIMITS.bodyBytesMax,
+      `a ${schema.typeName} has at most ${LIMITS.bodyBytesMax} bytes`,
+    );
     return bytes;
   }
 
@@ -227,13 +248,18 @@ export class StepContext implements ActorContext<DescMessage> {
 
   #arm(name: string, deadlineMs: number, method: string, body: Uint8Array): void {
     this.cancelTimer(name);
-    assert(this.#meta.timers.length < LIMITS.timersPerRecordMax, `an actor has at most ${LIMITS.timersPerRecordMax} timers`);
+    assert(
+      this.#meta.timers.length < LIMITS.timersPerRecordMax,
+      `an actor has at most ${LIMITS.timersPerRecordMax} timers`,
+    );
     const arm = this.id();
     const deadline = BigInt(Math.ceil(deadlineMs));
     this.#meta.timers.push(create(TimerSchema, { name, arm, deadlineMs: deadline, method, body }));
     const { kind } = this.#input;
     const { tenant, key } = this;
-    this.effects.schedules.push(create(ScheduleSchema, { kind, tenant, key, timer: name, arm, deadlineMs: deadline }));
+    this.effects.schedules.push(
+      create(ScheduleSchema, { kind, tenant, key, timer: name, arm, deadlineMs: deadline }),
+    );
   }
 }
 

@@ -58,7 +58,12 @@ export interface StepEnv {
 const REFUSED_TTL_SECONDS = 2 * 86_400;
 
 /** Applies one entry to its actor's record: the record changes only if the result says so. */
-export function applyEntry(definition: ActorDefinition, record: MemoryRecord, entry: Entry, env: StepEnv): StepResult {
+export function applyEntry(
+  definition: ActorDefinition,
+  record: MemoryRecord,
+  entry: Entry,
+  env: StepEnv,
+): StepResult {
   const before = record.bytes();
   const working = record.open(definition.state);
   try {
@@ -106,7 +111,11 @@ function applyMessage(
   const handler = definition.handlers.get(entry.method);
   if (!handler) return failed("UNKNOWN_METHOD", `${definition.kind} has no rpc ${entry.method}`, entry);
   if (working.meta.revision === 0n && !definition.creates.has(entry.method)) {
-    return failed("NOT_FOUND", `there is no ${definition.kind} ${entry.key}, and ${entry.method} does not open one`, entry);
+    return failed(
+      "NOT_FOUND",
+      `there is no ${definition.kind} ${entry.key}, and ${entry.method} does not open one`,
+      entry,
+    );
   }
   return runInternal(definition, record, working, handler, entry, env, undefined);
 }
@@ -129,7 +138,13 @@ function applyFiring(
   const task = meta.tasks.find((open) => lostTimerName(open.id) === name);
   if (name.startsWith("~")) {
     if (task === undefined || task.givenUp) return { kind: "applied", effects: noEffects() };
-    const outcome: TaskOutcome = { taskId: task.id, status: "lost", late: false, attempts: 0, error: "no outcome in time" };
+    const outcome: TaskOutcome = {
+      taskId: task.id,
+      status: "lost",
+      late: false,
+      attempts: 0,
+      error: "no outcome in time",
+    };
     task.givenUp = true;
     return runOutcome(definition, record, working, task, entry, { ...env, atMs }, outcome);
   }
@@ -169,7 +184,11 @@ function applyOutcome(
 function outcomeInfo(outcome: Outcome, late: boolean): TaskOutcome {
   const { task: taskId, attempts, error } = outcome;
   const status =
-    outcome.status === OutcomeStatus.DONE ? "done" : outcome.status === OutcomeStatus.LOST ? "lost" : "gave_up";
+    outcome.status === OutcomeStatus.DONE
+      ? "done"
+      : outcome.status === OutcomeStatus.LOST
+        ? "lost"
+        : "gave_up";
   return { taskId, status, late, attempts, error };
 }
 
@@ -218,7 +237,12 @@ function runInternal(
     const { context } = runHandler(definition, working, handler, entry, env, outcome);
     return { kind: "applied", effects: context.effects };
   } catch (error) {
-    const reason = error instanceof DomainError ? "REFUSED" : error instanceof UndecodableError ? "UNDECODABLE" : "HANDLER_FAILED";
+    const reason =
+      error instanceof DomainError
+        ? "REFUSED"
+        : error instanceof UndecodableError
+          ? "UNDECODABLE"
+          : "HANDLER_FAILED";
     if (before === undefined || spend === undefined) return failed(reason, error, entry);
     record.undo(before);
     spend();
@@ -241,10 +265,22 @@ function applyRequest(
   if (!handler) return failed("UNKNOWN_METHOD", `${definition.kind} has no rpc ${entry.method}`, entry);
   const creating = meta.revision === 0n;
   if (creating && !definition.creates.has(entry.method)) {
-    return refuse(request, DomainError.of("NOT_FOUND", `there is no ${definition.kind} ${entry.key}`, { resource: definition.kind, id: entry.key }));
+    return refuse(
+      request,
+      DomainError.of("NOT_FOUND", `there is no ${definition.kind} ${entry.key}`, {
+        resource: definition.kind,
+        id: entry.key,
+      }),
+    );
   }
   if (meta.answers.length >= LIMITS.answersMax) {
-    return refuse(request, DomainError.of("QUOTA_EXCEEDED", `${definition.kind} ${entry.key} has taken ${LIMITS.answersMax} writes within a day`));
+    return refuse(
+      request,
+      DomainError.of(
+        "QUOTA_EXCEEDED",
+        `${definition.kind} ${entry.key} has taken ${LIMITS.answersMax} writes within a day`,
+      ),
+    );
   }
   const before = record.bytes();
   try {
@@ -252,8 +288,18 @@ function applyRequest(
     const { id: requestId, fingerprint } = request;
     if (result instanceof Deferred) {
       const atMs = BigInt(nowMs);
-      if (meta.waiters.length >= LIMITS.waitersMax) throw DomainError.of("QUOTA_EXCEEDED", "too many requests wait for this answer");
-      meta.waiters.push(create(WaiterSchema, { tag: result.tag, requestId, fingerprint, requests: [request], creating, atMs }));
+      if (meta.waiters.length >= LIMITS.waitersMax)
+        throw DomainError.of("QUOTA_EXCEEDED", "too many requests wait for this answer");
+      meta.waiters.push(
+        create(WaiterSchema, {
+          tag: result.tag,
+          requestId,
+          fingerprint,
+          requests: [request],
+          creating,
+          atMs,
+        }),
+      );
     } else {
       const reply = toBinary(handler.method.output, create(handler.method.output, result));
       const answer = { case: "reply" as const, value: reply };
@@ -271,11 +317,20 @@ function applyRequest(
 }
 
 /** J11: a refusal leaves nothing but the remembered reply. */
-function rememberRefusal(meta: RecordMessage, request: Request, error: DomainError, env: StepEnv): StepResult {
+function rememberRefusal(
+  meta: RecordMessage,
+  request: Request,
+  error: DomainError,
+  env: StepEnv,
+): StepResult {
   const result = refusal(error);
   const nowMs = Math.max(env.atMs, Number(meta.nowMs));
   if (meta.revision === 0n) meta.ttlSeconds = REFUSED_TTL_SECONDS;
-  rememberAnswer(meta, { requestId: request.id, fingerprint: request.fingerprint, creating: false, result }, nowMs);
+  rememberAnswer(
+    meta,
+    { requestId: request.id, fingerprint: request.fingerprint, creating: false, result },
+    nowMs,
+  );
   return { kind: "applied", effects: { ...noEffects(), replies: [{ request, result, replayed: false }] } };
 }
 
@@ -286,7 +341,10 @@ function answerRepeat(meta: RecordMessage, request: Request): StepResult | undef
   const known = answer ?? waiter;
   if (known === undefined) return undefined;
   if (Buffer.compare(known.fingerprint, request.fingerprint) !== 0) {
-    return refuse(request, DomainError.of("IDEMPOTENCY_KEY_REUSED", "this idempotency key was used for another request"));
+    return refuse(
+      request,
+      DomainError.of("IDEMPOTENCY_KEY_REUSED", "this idempotency key was used for another request"),
+    );
   }
   if (answer !== undefined) {
     const result: Reply["result"] = answer.result;
@@ -302,10 +360,16 @@ function answerRepeat(meta: RecordMessage, request: Request): StepResult | undef
 
 /** A refusal that is not remembered: nothing was accepted. */
 function refuse(request: Request, error: DomainError): StepResult {
-  return { kind: "answered", effects: { ...noEffects(), replies: [{ request, result: refusal(error), replayed: false }] } };
+  return {
+    kind: "answered",
+    effects: { ...noEffects(), replies: [{ request, result: refusal(error), replayed: false }] },
+  };
 }
 
-function refusal(error: DomainError): { case: "refusal"; value: ReturnType<typeof create<typeof RefusalSchema>> } {
+function refusal(error: DomainError): {
+  case: "refusal";
+  value: ReturnType<typeof create<typeof RefusalSchema>>;
+} {
   const { reason, message, metadata } = error;
   return { case: "refusal", value: create(RefusalSchema, { reason, message, metadata: { ...metadata } }) };
 }
@@ -329,7 +393,11 @@ function runHandler(
     throw new UndecodableError(`the body is no ${handler.method.input.typeName}: ${text(error)}`);
   }
   const nowMs = Math.max(env.atMs, Number(meta.nowMs));
-  const context = new StepContext({ kind: definition.kind, entry, nowMs, origin: env.origin, outcome }, meta, state);
+  const context = new StepContext(
+    { kind: definition.kind, entry, nowMs, origin: env.origin, outcome },
+    meta,
+    state,
+  );
   if (meta.revision === 0n) {
     meta.createdMs = BigInt(nowMs);
     meta.ttlSeconds = 0;

@@ -1,4 +1,12 @@
-import { create, fromBinary, toBinary, type DescMessage, type DescMethodUnary, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
+import {
+  create,
+  fromBinary,
+  toBinary,
+  type DescMessage,
+  type DescMethodUnary,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
 import {
   EntrySchema,
   OutcomeStatus,
@@ -33,7 +41,11 @@ export class ActorProbe {
   readonly #record: MemoryRecord;
   #count = 0;
 
-  constructor(definition: ActorDefinition, key: string, options: { readonly tenant?: string; readonly nowMs?: number } = {}) {
+  constructor(
+    definition: ActorDefinition,
+    key: string,
+    options: { readonly tenant?: string; readonly nowMs?: number } = {},
+  ) {
     this.#definition = definition;
     this.key = key;
     this.tenant = options.tenant ?? "demo";
@@ -56,7 +68,9 @@ export class ActorProbe {
 
   /** Armed timers, the runtime's own excluded. */
   get timers(): readonly Timer[] {
-    return this.#record.open(this.#definition.state).meta.timers.filter((timer) => !timer.name.startsWith("~"));
+    return this.#record
+      .open(this.#definition.state)
+      .meta.timers.filter((timer) => !timer.name.startsWith("~"));
   }
 
   get openTasks(): readonly string[] {
@@ -71,18 +85,24 @@ export class ActorProbe {
   ): MessageShape<M["output"]> | Deferred {
     const id = options.requestId ?? `request-${this.#count + 1}`;
     const body = toBinary(method.input, create(method.input, message));
-    const source = { case: "request" as const, value: { id, fingerprint: body, replyTo: "probe", correlation: 1n } };
+    const source = {
+      case: "request" as const,
+      value: { id, fingerprint: body, replyTo: "probe", correlation: 1n },
+    };
     const before = this.replies.length;
     this.#apply(create(EntrySchema, { ...this.#address(method.name, body), source: source as never }));
     const reply = this.replies.slice(before).find((r) => r.request.id === id)?.result;
-    if (reply?.case === "refusal") throw DomainError.of(reply.value.reason, reply.value.message, reply.value.metadata);
-    if (reply?.case === "reply") return fromBinary(method.output, reply.value);
+    if (reply?.case === "refusal")
+      throw DomainError.of(reply.value.reason, reply.value.message, reply.value.metadata);
+    if (reply?.case === "reply") return fromBinary(method.output, reply.value) as MessageShape<M["output"]>;
     return new Deferred("");
   }
 
   /** A message from another actor. @throws Error if it would become a dead letter */
   deliver<M extends DescMethodUnary>(method: M, message: MessageInitShape<M["input"]>): void {
-    this.#apply(create(EntrySchema, this.#address(method.name, toBinary(method.input, create(method.input, message)))));
+    this.#apply(
+      create(EntrySchema, this.#address(method.name, toBinary(method.input, create(method.input, message)))),
+    );
   }
 
   /** Delivers an entry that another probe has sent. */
@@ -96,7 +116,12 @@ export class ActorProbe {
     if (!timer) throw new Error(`no timer ${name} is armed`);
     this.nowMs = Math.max(this.nowMs, Number(timer.deadlineMs));
     const value = { timer: name, arm: timer.arm, deadlineMs: timer.deadlineMs };
-    this.#apply(create(EntrySchema, { ...this.#address("", new Uint8Array(0)), source: { case: "firing", value: value as never } }));
+    this.#apply(
+      create(EntrySchema, {
+        ...this.#address("", new Uint8Array(0)),
+        source: { case: "firing", value: value as never },
+      }),
+    );
   }
 
   /** Delivers the outcome of a task: its result, or `gave_up` or `lost`. */
@@ -104,10 +129,20 @@ export class ActorProbe {
     taskId: string,
     result: "gave_up" | "lost" | { readonly schema: O; readonly message: MessageInitShape<O> },
   ): void {
-    const body = typeof result === "string" ? new Uint8Array(0) : toBinary(result.schema, create(result.schema, result.message));
-    const status = result === "lost" ? OutcomeStatus.LOST : result === "gave_up" ? OutcomeStatus.GAVE_UP : OutcomeStatus.DONE;
+    const body =
+      typeof result === "string"
+        ? new Uint8Array(0)
+        : toBinary(result.schema, create(result.schema, result.message));
+    const status =
+      result === "lost"
+        ? OutcomeStatus.LOST
+        : result === "gave_up"
+          ? OutcomeStatus.GAVE_UP
+          : OutcomeStatus.DONE;
     const value = { task: taskId, status, attempts: 1, error: "" };
-    this.#apply(create(EntrySchema, { ...this.#address("", body), source: { case: "outcome", value: value as never } }));
+    this.#apply(
+      create(EntrySchema, { ...this.#address("", body), source: { case: "outcome", value: value as never } }),
+    );
   }
 
   #address(method: string, body: Uint8Array) {

@@ -31,7 +31,15 @@ export function isKey(text: string): boolean {
 /** All names of streams, subjects, buckets and consumers. No other module spells one. */
 export interface Topology {
   readonly groups: readonly GroupConfig[];
-  readonly streams: { readonly inbox: string; readonly log: string; readonly actors: string; readonly tasks: string; readonly events: string; readonly dead: string; readonly leases: string };
+  readonly streams: {
+    readonly inbox: string;
+    readonly log: string;
+    readonly actors: string;
+    readonly tasks: string;
+    readonly events: string;
+    readonly dead: string;
+    readonly leases: string;
+  };
   group(name: string): GroupConfig;
   groupOf(kind: string): string;
   /** Log of an actor in its group: a hash of tenant and key, without the kind. A projection's log is its tenant's. */
@@ -54,6 +62,8 @@ export interface Topology {
   replies(client: string): string;
   /** Durable consumer of a task queue. */
   consumer(queue: string): string;
+  /** Subjects of all logs, all events, the leases of a group. */
+  readonly filters: { readonly logs: string; readonly events: string; leases(group: string): string };
 }
 
 /** FNV-1a over UTF-8, 32 bits: the hash that NATS' own partition mapping uses. */
@@ -64,7 +74,9 @@ export function fnv1a(text: string): number {
 }
 
 /** @param options.shard suffix of one set of streams; empty for the first */
-export function createTopology(options: { readonly shard?: string; readonly logs?: number; readonly analyticsLogs?: number } = {}): Topology {
+export function createTopology(
+  options: { readonly shard?: string; readonly logs?: number; readonly analyticsLogs?: number } = {},
+): Topology {
   const { shard = "", logs = LOGS, analyticsLogs = LOGS } = options;
   const suffix = shard === "" ? "" : `_${shard}`;
   const dot = shard === "" ? "" : `${shard}.`;
@@ -110,5 +122,10 @@ export function createTopology(options: { readonly shard?: string; readonly logs
     load: (g, l) => `${dot}load.${g}.${l}`,
     replies: (client) => `${dot}reply.${client}`,
     consumer: (queue) => `tasks-${queue}`,
+    filters: {
+      logs: `${dot}log.>`,
+      events: `${dot}ev.>`,
+      leases: (g) => `$KV.leases${suffix}.${g}.*`,
+    },
   };
 }

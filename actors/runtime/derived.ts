@@ -1,0 +1,164 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { sleep, type Clock, type TimerHandle } from "../../platform/clock.ts";
+import {
+  BundleSchema,
+  DeadLetterSchema,
+  EntrySchema,
+  FiringSchema,
+  TaskSchema,
+  type DeadLetter,
+  type Schedule,
+  type Task,
+} from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { Append, Bus } from "./bus.ts";
+import { LIMITS } from "./limits.ts";
+import type { Topology } from "./topology.ts";
+
+/** What the derived messages of one log need. */
+export interface DerivedOptions {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly topology: Topology;
+  readonly group: string;
+  readonly log: number;
+  readonly signal: AbortSignal;
+  /** True while the committed record still has this timer armed. */
+  readonly isArmed: (schedule: Schedule) => boolean;
+}
+
+interface WaitingSchedule {
+  readonly sequence: number;
+  readonly schedule: Schedule;
+}
+
+/** Appends under way at once per log. */
+const APPENDS_IN_FLIGHT_MAX = 128;
+
+/**
+ * Publishes what follows from commits: tasks and dead letters at once, schedules a little later, since most timers are
+ * cancelled before. Everything is idempotent and repeated until stored; `storedThrough` says how far all of it is.
+ */
+export class Derived {
+  readonly #options: DerivedOptions;
+  /** Messages of each commit that are not stored yet, by log sequence, ascending. */
+  readonly #open = new Map<number, number>();
+  readonly #queue: { readonly sequence: number; readonly message: Append }[] = [];
+  #inFlight = 0;
+  #schedules: WaitingSchedule[] = [];
+  #timer: TimerHandle | undefined;
+
+  constructor(options: DerivedOptions) {
+    this.#options = options;
+    options.signal.addEventListener("abort", () => this.#timer?.cancel(), { once: true });
+  }
+
+  /** Everything of commits up to the result is stored, given that `last` is the newest commit. */
+  storedThrough(last: number): number {
+    for (const sequence of this.#open.keys()) return sequence - 1;
+    return last;
+  }
+
+  /** True if nothing waits. */
+  isIdle(): boolean {
+    return this.#open.size === 0;
+  }
+
+  /** Takes over what a commit has caused. Commits come in log order. */
+  add(
+    sequence: number,
+    tasks: readonly Task[],
+    schedules: readonly Schedule[],
+    deadLetters: readonly DeadLetter[],
+  ): void {
+    const count = tasks.length + schedules.length + deadLetters.length;
+    if (count === 0) return;
+    this.#open.set(sequence, (this.#open.get(sequence) ?? 0) + count);
+    for (const task of tasks) this.#queue.push({ sequence, message: this.#task(task) });
+    for (const letter of deadLetters) this.#queue.push({ sequence, message: this.#deadLetter(letter) });
+    const { clock } = this.#options;
+    for (const schedule of schedules) {
+      const isSoon = Number(schedule.deadlineMs) <= clock.nowMs() + LIMITS.scheduleDelayMs;
+      if (isSoon) this.#queue.push({ sequence, message: this.#schedule(schedule) });
+      else this.#schedules.push({ sequence, schedule });
+    }
+    if (this.#schedules.length > 0 && this.#timer === undefined) {
+      this.#timer = clock.setTimer(() => this.flushSchedules(), LIMITS.scheduleDelayMs);
+    }
+    this.#pump();
+  }
+
+  /** Stores the schedules that are still armed; the others have nothing to store. */
+  flushSchedules(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const waiting = this.#schedules;
+    this.#schedules = [];
+    for (const { sequence, schedule } of waiting) {
+      if (this.#options.isArmed(schedule)) this.#queue.push({ sequence, message: this.#schedule(schedule) });
+      else this.#done(sequence);
+    }
+    this.#pump();
+  }
+
+  #pump(): void {
+    while (this.#inFlight < APPENDS_IN_FLIGHT_MAX && this.#queue.length > 0) {
+      const { sequence, message } = this.#queue.shift()!;
+      this.#inFlight++;
+      void this.#store(message).then((isStored) => {
+        this.#inFlight--;
+        if (!isStored) return;
+        this.#done(sequence);
+        this.#pump();
+      });
+    }
+  }
+
+  async #store(message: Append): Promise<boolean> {
+    const { bus, clock, signal } = this.#options;
+    for (
+      let delayMs: number = LIMITS.retryDelayMs;
+      !signal.aborted;
+      delayMs = Math.min(delayMs * 2, LIMITS.retryDelayMsMax)
+    ) {
+      const outcome = await bus.append(message);
+      if (outcome.kind === "stored") return true;
+      await sleep(clock, delayMs, signal);
+    }
+    return false;
+  }
+
+  #done(sequence: number): void {
+    const left = (this.#open.get(sequence) ?? 0) - 1;
+    if (left > 0) this.#open.set(sequence, left);
+    else this.#open.delete(sequence);
+  }
+
+  #task(task: Task): Append {
+    const subject = this.#options.topology.task(task.queue, task.tenant, task.key, task.id);
+    const headers = task.trace === "" ? {} : { traceparent: task.trace };
+    return { subject, data: toBinary(TaskSchema, task), headers, messageId: task.id };
+  }
+
+  #deadLetter(letter: DeadLetter): Append {
+    const { entry, id, reason, error } = letter;
+    const { topology } = this.#options;
+    const subject = topology.dead(entry?.kind || "none", entry?.tenant || "none", entry?.key || "none", id);
+    const headers = {
+      "Tw-Reason": reason,
+      "Tw-Error": error.replace(/[^\x20-\x7e]/g, " ").slice(0, 200),
+      "Tw-From": letter.from,
+    };
+    return { subject, data: toBinary(DeadLetterSchema, letter), headers, messageId: id };
+  }
+
+  #schedule({ kind, tenant, key, timer, arm, deadlineMs }: Schedule): Append {
+    const { topology, group, log } = this.#options;
+    const value = create(FiringSchema, { timer, arm, deadlineMs });
+    const entry = create(EntrySchema, { kind, tenant, key, source: { case: "firing", value } });
+    return {
+      subject: topology.timer(group, log, kind, tenant, key, arm),
+      data: toBinary(BundleSchema, create(BundleSchema, { entries: [entry] })),
+      schedule: { atMs: Number(deadlineMs), target: topology.inbox(group, log) },
+    };
+  }
+}

@@ -1,0 +1,435 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import type { Clock } from "../../platform/clock.ts";
+import type { Logger } from "../../platform/log.ts";
+import {
+  CommitKind,
+  LoadSchema,
+  RepliesSchema,
+  TryingSchema,
+  type Commit,
+  type Entry,
+  type Load,
+  type Schedule,
+} from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { ActorDefinition } from "./actor.ts";
+import { Applier, type Filled } from "./applier.ts";
+import { Derived } from "./derived.ts";
+import { Draft, encodeCommit, repliesBySubject, type CommitHead } from "./draft.ts";
+import { InputQueue, type Input, type InputSource, type Taken } from "./inputs.ts";
+import { LIMITS } from "./limits.ts";
+import { EventProjector, RecordProjector } from "./projector.ts";
+import type { ProjectionDefinition } from "./projection.ts";
+import { recordName } from "./record.ts";
+import { RecordStore } from "./record-store.ts";
+import { Reads } from "./reads.ts";
+import { replay, type Claimed, type TakeoverOptions } from "./takeover.ts";
+import { Wake } from "./wake.ts";
+import { FencedError } from "./watermark.ts";
+
+/** What one owner of one log needs. */
+export interface LogOwnerOptions extends TakeoverOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly actors: ReadonlyMap<string, ActorDefinition>;
+  readonly projections: readonly ProjectionDefinition[];
+  /** Aborting it ends the owner at once, without a hand-over. */
+  readonly abort: AbortController;
+  readonly isKnownElsewhere: () => boolean;
+  /** Monotonic time at which the worker's last acked lease renewal was sent. */
+  readonly leaseSentMs: () => number;
+  /** Called when an entry went to the dead letters. */
+  readonly onDeadLetter: (kind: string, reason: string) => void;
+}
+
+/** Why an owner ended. */
+export type OwnerEnd = "handed-over" | "fenced" | "aborted" | "failed";
+
+/** One log as its owner works on it: read – apply – commit – derive. Made by a takeover; lives until it is lost or handed over. */
+export class LogOwner {
+  readonly log: number;
+  readonly queue: InputQueue;
+  readonly #options: LogOwnerOptions;
+  readonly #claimed: Claimed;
+  readonly #store: RecordStore;
+  readonly #applier: Applier;
+  readonly #derived: Derived;
+  readonly #records: RecordProjector;
+  readonly #events: EventProjector;
+  readonly #wake = new Wake();
+  #reads: Reads | undefined;
+  #carry: readonly Entry[];
+  #takeovers: number;
+  #positions: ReadonlyMap<InputSource, Taken>;
+  #entriesMax: number = LIMITS.commitEntriesMax;
+  #isReleasing = false;
+  #failure: unknown;
+  #applied = 0;
+  #deadLettered = 0;
+  #committedMs: number;
+  #hasOthersMoved = false;
+  #unprojectedSinceMs: number | undefined;
+
+  constructor(options: LogOwnerOptions, claimed: Claimed) {
+    this.#options = options;
+    this.#claimed = claimed;
+    this.log = options.log;
+    this.#carry = claimed.carry;
+    this.#takeovers = claimed.takeovers;
+    this.#positions = claimed.positions;
+    this.#committedMs = options.clock.monotonicMs();
+    this.queue = new InputQueue(claimed.positions);
+    const { bus, clock, topology, group, log, actors, projections, abort } = options;
+    const { signal } = abort;
+    const onError = (error: unknown) => this.#fail(error);
+    const lastCommit = () => claimed.journal.last;
+    const base = { bus, clock, topology, group, log, signal };
+    this.#store = new RecordStore({
+      ...base,
+      ackedMark: () => claimed.recordMark.logSequence,
+      onLoaded: () => this.#onLoaded(),
+    });
+    this.#derived = new Derived({ ...base, isArmed: (schedule) => this.#isArmed(schedule) });
+    const storedThrough = (last: number) => Math.min(last, this.#derived.storedThrough(last));
+    const onProjected = () => this.#onProjected();
+    this.#records = new RecordProjector({
+      ...base,
+      mark: claimed.recordMark,
+      onError,
+      store: this.#store,
+      lastCommit,
+      storedThrough,
+      onProjected,
+    });
+    this.#events = new EventProjector({ ...base, mark: claimed.eventMark, onError, lastCommit });
+    const incarnation = ([...claimed.streams.values()][0]?.createdAtMs ?? 0).toString(36);
+    const { isKnownElsewhere } = options;
+    const onDeadLetter = (reason: string, entry: Entry | undefined, error: string) => {
+      this.#deadLettered++;
+      options.onDeadLetter(entry?.kind ?? "none", reason);
+      const { kind, tenant, key, method } = entry ?? {};
+      options.logger.warn({ reason, kind, tenant, key, method, error }, "message went to the dead letters");
+    };
+    this.#applier = new Applier({
+      topology,
+      group,
+      log,
+      incarnation,
+      actors,
+      projections,
+      store: this.#store,
+      isKnownElsewhere,
+      onDeadLetter,
+    });
+    signal.addEventListener("abort", () => this.#wake.now(), { once: true });
+  }
+
+  /** An input has arrived. Records it will need are asked for at once. */
+  push(input: Input): void {
+    this.queue.push(input);
+    for (const id of this.#applier.idsOf(input)) {
+      if (this.#store.get(recordName(id.kind, id.tenant, id.key)) === undefined) this.#store.want(id);
+    }
+    this.#wake.now();
+  }
+
+  /** Another log has committed something of substance (J5). */
+  othersMoved(): void {
+    this.#hasOthersMoved = true;
+  }
+
+  /** Asks the owner to finish and hand the log over. */
+  release(): void {
+    this.#isReleasing = true;
+    this.#wake.now();
+  }
+
+  /** Replays, then works until the log is lost or handed over. `onReady`: inputs may come from `queue.seen` on. */
+  async run(onReady: () => void): Promise<OwnerEnd> {
+    const { abort, bus, topology, group, log } = this.#options;
+    try {
+      await this.#replay();
+      abort.signal.throwIfAborted();
+      this.#reads = new Reads({
+        bus,
+        subject: topology.read(group, log),
+        store: this.#store,
+        epoch: this.#claimed.epoch,
+        lastSequence: () => this.#claimed.journal.last,
+        isFresh: () => this.#isFresh(),
+      });
+      onReady();
+      await this.#work();
+      if (!this.#isReleasing || abort.signal.aborted) return this.#ended();
+      return await this.#handOver();
+    } catch (error) {
+      this.#failure ??= error;
+      return this.#ended();
+    } finally {
+      this.#reads?.close();
+      abort.abort();
+    }
+  }
+
+  load(): Load {
+    const { group, log, workerId: owner, clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const age = (sinceMs: number | undefined) =>
+      BigInt(sinceMs === undefined ? 0 : Math.max(0, Math.round(nowMs - sinceMs)));
+    return create(LoadSchema, {
+      group,
+      log,
+      owner,
+      epoch: this.#claimed.epoch,
+      queued: this.queue.length,
+      oldestAgeMs: age(this.queue.oldestArrivedMs),
+      logSequence: BigInt(this.#claimed.journal.last),
+      applied: BigInt(this.#applied),
+      dirty: this.#store.dirtyCount,
+      projectionAgeMs: age(this.#unprojectedSinceMs),
+      halted: this.#claimed.journal.isFull ? "the store is full" : "",
+      deadLettered: BigInt(this.#deadLettered),
+    });
+  }
+
+  /** Inputs up to here are in the journal: everything of the source below may be purged. */
+  committed(source: InputSource): Taken | undefined {
+    return this.#positions.get(source);
+  }
+
+  /** Keeps the event watermark near the log's end also where no events are, so that replay stays short. */
+  async tick(): Promise<void> {
+    try {
+      await this.#events.advance();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  async #replay(): Promise<void> {
+    const { recordMark, eventMark } = this.#claimed;
+    const causes: { sequence: number; commit: Commit }[] = [];
+    await replay(this.#options, this.#claimed, (sequence, commit) => {
+      for (const { kind, tenant, key, record: bytes } of commit.records) {
+        const record =
+          this.#store.get(recordName(kind, tenant, key)) ?? this.#store.add({ kind, tenant, key });
+        record.committed = bytes;
+        record.changedAt = sequence;
+        record.rollback();
+        if (sequence > recordMark.logSequence) this.#store.markDirty(record, sequence);
+      }
+      if (sequence > eventMark.logSequence) this.#events.add(sequence, commit.events);
+      if (commit.tasks.length + commit.schedules.length + commit.deadLetters.length > 0)
+        causes.push({ sequence, commit });
+    });
+    for (const { sequence, commit } of causes) {
+      const tasks = commit.tasks.filter((task) =>
+        this.#meta(task)?.tasks.some((open) => open.id === task.id && !open.givenUp),
+      );
+      this.#derived.add(
+        sequence,
+        tasks,
+        commit.schedules.filter((schedule) => this.#isArmed(schedule)),
+        commit.deadLetters,
+      );
+    }
+    this.#records.wake();
+  }
+
+  #meta({ kind, tenant, key }: { kind: string; tenant: string; key: string }) {
+    return this.#store.get(recordName(kind, tenant, key))?.committedMeta();
+  }
+
+  #isArmed(schedule: Schedule): boolean {
+    const record = this.#store.get(recordName(schedule.kind, schedule.tenant, schedule.key));
+    if (record === undefined) return true;
+    return record.committedMeta()?.timers.some((timer) => timer.arm === schedule.arm) ?? false;
+  }
+
+  async #work(): Promise<void> {
+    const { signal } = this.#options.abort;
+    while (!this.#isReleasing && !signal.aborted) {
+      const draft = new Draft();
+      const filled = await this.#fill(draft);
+      if (signal.aborted) return;
+      if (filled === "release") this.release();
+      if (draft.isEmpty()) {
+        this.#carry = draft.steps > 0 ? draft.carry : this.#carry;
+        this.#reply(draft);
+        if (draft.taken.length === 0 && draft.steps === 0) await this.#idle();
+        continue;
+      }
+      await this.#commit(draft);
+      if (this.#store.dirtyCount >= LIMITS.recordsDirtyMax)
+        await this.#wake.wait(this.#options.clock, LIMITS.projectionDelayMs);
+    }
+  }
+
+  /** In a crash loop one input is announced, then applied, at a time (J12). */
+  async #fill(draft: Draft): Promise<Filled> {
+    const { poison } = this.#claimed;
+    if (this.#claimed.takeovers < LIMITS.crashLoopTakeoversMin) {
+      return this.#applier.fill(draft, this.#carry, this.queue, this.#entriesMax, poison);
+    }
+    const next = this.queue.peek();
+    if (next === undefined && this.#carry.length === 0) return "all";
+    const isPoison =
+      poison !== undefined && next?.sequence === Number(poison.sequence) && next.index === poison.entry;
+    if (!isPoison) {
+      const { sequence = 0, index = 0 } = this.#carry.length > 0 ? {} : (next ?? {});
+      const stream = this.#claimed.streams.get(next?.source ?? "inbox")?.name ?? "";
+      const trying = create(TryingSchema, { stream, sequence: BigInt(sequence), entry: index });
+      const head = { ...this.#head(CommitKind.TRYING), trying };
+      if (
+        !(await this.#append(encodeCommit(head, { carry: [...this.#carry] }), head.id, {
+          "Tw-Kind": "trying",
+        }))
+      )
+        return "all";
+    }
+    return this.#applier.fill(draft, this.#carry, this.queue, 1, poison);
+  }
+
+  /** Waits for work; meanwhile an idle log records its positions now and then (J5). */
+  async #idle(): Promise<void> {
+    const { clock } = this.#options;
+    await this.#wake.wait(clock, LIMITS.idlePositionMs);
+    const isQuiet =
+      clock.monotonicMs() - this.#committedMs >= LIMITS.idlePositionMs && this.queue.length === 0;
+    if (!isQuiet || !this.#hasOthersMoved || this.#options.abort.signal.aborted || this.#isReleasing) return;
+    this.#hasOthersMoved = false;
+    const head = this.#head(CommitKind.POSITION);
+    await this.#append(encodeCommit(head, { carry: [...this.#carry] }), head.id, { "Tw-Kind": "position" });
+  }
+
+  #head(kind: CommitKind): CommitHead {
+    const { clock, random, workerId, contracts } = this.#options;
+    const isProgress = kind === CommitKind.COMMIT || kind === CommitKind.HANDOVER;
+    return {
+      kind,
+      id: random.id(),
+      epoch: this.#claimed.epoch,
+      owner: kind === CommitKind.HANDOVER ? "" : workerId,
+      positions: this.queue.positions(),
+      streams: this.#claimed.streams,
+      takeovers: isProgress ? 0 : this.#takeovers,
+      atMs: clock.nowMs(),
+      contracts,
+    };
+  }
+
+  async #commit(draft: Draft): Promise<void> {
+    const head = this.#head(CommitKind.COMMIT);
+    const tooLarge = draft.oversizedRecord();
+    const data = draft.encode(head);
+    if (tooLarge !== undefined || data.length > LIMITS.messageBytesMax - LIMITS.headerBytesMax) {
+      return this.#shrink(draft, tooLarge ?? `the commit has ${data.length} bytes`);
+    }
+    const headers = draft.headers();
+    if (!(await this.#append(data, head.id, headers))) return;
+    const sequence = this.#claimed.journal.last;
+    this.#takeovers = 0;
+    this.#carry = draft.carry;
+    this.#applied += draft.steps;
+    draft.commit(sequence);
+    this.#reply(draft);
+    for (const record of draft.changed) this.#store.markDirty(record, sequence);
+    this.#unprojectedSinceMs ??= this.#committedMs;
+    this.#events.add(sequence, draft.events);
+    this.#derived.add(sequence, draft.tasks, draft.schedules, draft.deadLetters);
+    this.#records.wake();
+    this.#entriesMax = Math.min(LIMITS.commitEntriesMax, Math.max(1, this.#entriesMax) * 2);
+  }
+
+  /** False: the log is lost. */
+  async #append(data: Uint8Array, id: string, headers: Readonly<Record<string, string>>): Promise<boolean> {
+    const positions = this.queue.positions();
+    const outcome = await this.#claimed.journal.append(id, data, headers);
+    if (outcome.kind === "committed") {
+      this.#positions = positions;
+      this.#committedMs = this.#options.clock.monotonicMs();
+      return true;
+    }
+    this.#fail(
+      outcome.kind === "fenced"
+        ? new FencedError("another owner has the log")
+        : new Error(`the stream refuses a commit: ${outcome.reason}`),
+    );
+    return false;
+  }
+
+  /** Too large for one message: back to the last commit, then with half the inputs, or without the one that is too large. */
+  #shrink(draft: Draft, why: string): void {
+    draft.rollback();
+    this.queue.putBack(draft.taken, this.#positions);
+    const isCarryAlone = draft.taken.length === 0;
+    if (draft.taken.length > 1 || (!isCarryAlone && this.#carry.length > 0)) {
+      this.#entriesMax = Math.floor(draft.taken.length / 2);
+      return;
+    }
+    this.#applier.refuseNext(`${why}; an input and what it causes at once must fit one message`);
+  }
+
+  #reply(draft: Draft): void {
+    const { bus, group, log } = this.#options;
+    const logSequence = BigInt(this.#claimed.journal.last);
+    for (const [subject, replies] of repliesBySubject(draft.replies)) {
+      for (let from = 0; from < replies.length; from += LIMITS.repliesPerMessageMax) {
+        const part = replies.slice(from, from + LIMITS.repliesPerMessageMax);
+        const message = create(RepliesSchema, {
+          group,
+          log,
+          epoch: this.#claimed.epoch,
+          logSequence,
+          replies: part,
+        });
+        bus.publish(subject, toBinary(RepliesSchema, message));
+      }
+    }
+  }
+
+  /** J23: an owner that may have been replaced does not answer. */
+  #isFresh(): boolean {
+    const { clock, leaseSentMs } = this.#options;
+    const sentMs = Math.max(this.#claimed.journal.ackedSentMs, leaseSentMs());
+    return clock.monotonicMs() - sentMs <= LIMITS.ownerSilentMsMax;
+  }
+
+  #onLoaded(): void {
+    this.#reads?.onLoaded();
+    this.#wake.now();
+  }
+
+  #onProjected(): void {
+    this.#unprojectedSinceMs = this.#store.dirtyCount === 0 ? undefined : this.#options.clock.monotonicMs();
+    this.#wake.now();
+  }
+
+  async #handOver(): Promise<OwnerEnd> {
+    this.#derived.flushSchedules();
+    while (!this.#derived.isIdle()) {
+      await this.#wake.wait(this.#options.clock, LIMITS.retryDelayMs);
+      this.#options.abort.signal.throwIfAborted();
+    }
+    await Promise.all([this.#records.drain(), this.#events.drain()]);
+    const head = this.#head(CommitKind.HANDOVER);
+    const isDone = await this.#append(encodeCommit(head, { carry: [...this.#carry] }), head.id, {
+      "Tw-Kind": "handover",
+    });
+    return isDone ? "handed-over" : this.#ended();
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#options.abort.abort();
+  }
+
+  #ended(): OwnerEnd {
+    const { logger, log } = this.#options;
+    if (this.#failure instanceof FencedError) return "fenced";
+    const isAbort =
+      this.#failure === undefined || (this.#failure instanceof Error && this.#failure.name === "AbortError");
+    if (isAbort) return "aborted";
+    logger.error({ log, err: this.#failure }, "the owner of a log failed");
+    return "failed";
+  }
+}

@@ -1,0 +1,186 @@
+import { describe, expect, it } from "vitest";
+import { silentLogger } from "../../platform/log.ts";
+import { seededRandom } from "../../platform/random.ts";
+import {
+  SampleActor,
+  SampleStateSchema,
+  SampleTotalsSchema,
+} from "../../proto/gen/tradewind/actors/sample/v1/sample_actor_pb.ts";
+import { createActorClient } from "./actor-client.ts";
+import { MemoryNats } from "./bus-memory.ts";
+import { HandClock } from "./client-testing.ts";
+import { sampleActor, samplePayments, sampleProjection } from "./sample.ts";
+import { serveTasks } from "./task-queue.ts";
+import { startTaskWorker } from "./task-worker.ts";
+import { createTopology } from "./topology.ts";
+import { startWorker, type Worker } from "./worker.ts";
+
+const { method } = SampleActor;
+
+/** A whole system on the memory bus. */
+function createSystem() {
+  const clock = new HandClock();
+  const random = seededRandom(7);
+  const nats = new MemoryNats({ clock, random });
+  const topology = createTopology();
+  nats.ensure(topology);
+  const base = { clock, random, topology, log: silentLogger };
+  const definitions = { actors: [sampleActor], projections: [sampleProjection] };
+  const charges = new Map<string, bigint>();
+  const worker = (workerId: string, group = "core") => {
+    const bus = nats.connect(workerId);
+    return { bus, worker: startWorker({ ...base, ...definitions, bus, group, workerId }) };
+  };
+  const client = createActorClient({ ...base, bus: nats.connect("client") });
+  const service = serveTasks(samplePayments, async ({ amount }, { taskId }) => {
+    charges.set(taskId, amount);
+    return { amount };
+  });
+  const tasks = startTaskWorker({ ...base, bus: nats.connect("tasks"), services: [service] });
+  let calls = 0;
+  const finish = async <T>(promise: Promise<T>): Promise<T> => {
+    let isDone = false;
+    const watched = promise.finally(() => (isDone = true));
+    watched.catch(() => undefined);
+    for (let i = 0; i < 400 && !isDone; i++) await clock.pass(50);
+    return watched;
+  };
+  const call = <M extends (typeof method)[keyof typeof method]>(
+    m: M,
+    key: string,
+    message: object,
+    requestId = `r${++calls}`,
+  ) => finish(client.call(m, { tenant: "demo", key }, message as never, { requestId, timeoutMs: 15_000 }));
+  const read = (key: string) => finish(client.read("sample", SampleStateSchema, { tenant: "demo", key }));
+  return { clock, nats, topology, worker, client, tasks, charges, call, read, finish };
+}
+
+async function ready(system: ReturnType<typeof createSystem>, worker: Worker, logs = 4) {
+  for (let i = 0; i < 200 && worker.owned().length < logs; i++) await system.clock.pass(50);
+  expect(worker.owned()).toHaveLength(logs);
+}
+
+describe("a worker", () => {
+  it("takes over its logs and answers a request", async () => {
+    const system = createSystem();
+    const { worker } = system.worker("w1");
+    await ready(system, worker);
+    const opened = await system.call(method.open, "a", { amount: 50n });
+    expect(opened.message).toMatchObject({ balance: 50n });
+    expect((await system.read("a")).state).toMatchObject({ balance: 50n });
+  });
+
+  it("answers a repeated request without effect", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 50n });
+    await system.call(method.deposit, "a", { amount: 5n }, "same");
+    const again = await system.call(method.deposit, "a", { amount: 5n }, "same");
+    expect(again).toMatchObject({ replayed: true, message: { balance: 55n } });
+    await expect(system.call(method.deposit, "a", { amount: 6n }, "same")).rejects.toMatchObject({
+      reason: "IDEMPOTENCY_KEY_REUSED",
+    });
+  });
+
+  it("carries messages within and between logs, exactly once", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 1_000n });
+    const to = Array.from({ length: 40 }, (_, i) => `to-${i}`);
+    await system.call(method.spread, "a", { to, amount: 3n });
+    await system.clock.pass(1_000);
+    for (const key of to) expect((await system.read(key)).state).toMatchObject({ balance: 3n, messages: 1 });
+    expect((await system.read("a")).state).toMatchObject({ balance: 880n });
+  });
+
+  it("refuses without a trace but the remembered answer", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 10n });
+    const transfer = () => system.call(method.transfer, "a", { to: "b", amount: 11n }, "t");
+    await expect(transfer()).rejects.toMatchObject({ reason: "INSUFFICIENT", metadata: { balance: "10" } });
+    await system.call(method.deposit, "a", { amount: 90n });
+    await expect(transfer()).rejects.toMatchObject({ reason: "INSUFFICIENT" });
+    expect((await system.read("b")).state).toBeUndefined();
+  });
+
+  it("runs a task and answers the deferred request with its outcome", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 10n });
+    const paid = await system.call(method.pay, "a", { amount: 4n });
+    expect(paid.message).toMatchObject({ balance: 6n });
+    expect((await system.read("a")).state).toMatchObject({ paid: 4n });
+    expect([...system.charges.values()]).toEqual([4n]);
+  });
+
+  it("fires a timer once", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 10n });
+    await system.call(method.remind, "a", { delayMs: 30_000, amount: 1n });
+    await system.clock.pass(20_000);
+    expect((await system.read("a")).state).toMatchObject({ reminders: 0 });
+    await system.clock.pass(20_000);
+    expect((await system.read("a")).state).toMatchObject({ reminders: 1, balance: 11n });
+  });
+
+  it("puts poison into the dead letters and goes on", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 10n });
+    await expect(system.call(method.break, "a", { amount: 1n })).rejects.toMatchObject({ kind: "defect" });
+    expect((await system.call(method.deposit, "a", { amount: 1n })).message).toMatchObject({ balance: 11n });
+    const letters = await system.finish(system.client.listDeadLetters(undefined, 10));
+    expect(letters).toMatchObject([{ reason: "HANDLER_FAILED", kind: "sample", key: "a", method: "Break" }]);
+  });
+
+  it("projects events into totals and lists the newest first", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await ready(system, system.worker("p1", "analytics").worker);
+    for (let i = 0; i < 70; i++) await system.call(method.open, `k${i}`, { amount: 2n });
+    await system.clock.pass(2_000);
+    const totals = await system.finish(
+      system.client.scan("analytics", SampleTotalsSchema, "demo", "totals", 10),
+    );
+    expect(totals).toMatchObject([{ state: { deposited: 140n, count: 70 } }]);
+    const { entries } = await system.finish(
+      system.client.list("demo", "accounts", undefined, 100, () => true),
+    );
+    expect(entries.map(({ id }) => id)).toEqual(Array.from({ length: 70 }, (_, i) => `k${69 - i}`));
+  });
+
+  it("hands over at its stop, and the next goes on where it ended", async () => {
+    const system = createSystem();
+    const first = system.worker("w1");
+    await ready(system, first.worker);
+    await system.call(method.open, "a", { amount: 10n });
+    await system.finish(first.worker.stop());
+    await ready(system, system.worker("w2").worker);
+    expect((await system.call(method.deposit, "a", { amount: 1n })).message).toMatchObject({ balance: 11n });
+  });
+
+  it("takes over from a worker that died, and fences one that was only paused", async () => {
+    const system = createSystem();
+    const first = system.worker("w1");
+    await ready(system, first.worker);
+    await system.call(method.open, "a", { amount: 10n });
+    system.nats.freeze(first.bus);
+    const second = system.worker("w2");
+    await ready(system, second.worker);
+    expect((await system.call(method.deposit, "a", { amount: 1n })).message).toMatchObject({ balance: 11n });
+    system.nats.resume(first.bus);
+    await system.clock.pass(1_000);
+    expect((await system.call(method.deposit, "a", { amount: 1n })).message).toMatchObject({ balance: 12n });
+  });
+
+  it("shares the logs among the workers that live", async () => {
+    const system = createSystem();
+    const first = system.worker("w1");
+    await ready(system, first.worker);
+    const second = system.worker("w2");
+    await ready(system, second.worker, 2);
+    expect(first.worker.owned()).toHaveLength(2);
+  });
+});
