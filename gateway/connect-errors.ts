@@ -9,7 +9,7 @@ import {
   ResourceInfoSchema,
   RetryInfoSchema,
 } from "../proto/gen/google/rpc/error_details_pb.ts";
-import { ErrorReason } from "../proto/gen/tradewind/common/v1/error_pb.ts";
+import type { ErrorReason } from "../proto/gen/tradewind/common/v1/error_pb.ts";
 
 /** Name of a reason as clients see it in ErrorInfo. */
 export type ReasonName = Exclude<keyof typeof ErrorReason, "UNSPECIFIED">;
@@ -109,19 +109,28 @@ export function edgeError(reason: ReasonName, message: string, options: EdgeErro
   const details = [detail(ErrorInfoSchema, { reason, domain: ERROR_DOMAIN, metadata: { ...metadata } })];
   const headers: Record<string, string> = {};
   if (violations.length > 0) {
-    const fieldViolations = violations.map(({ field, description, rule }) => ({ field, description, reason: rule }));
+    const fieldViolations = violations.map(({ field, description, rule }) => ({
+      field,
+      description,
+      reason: rule,
+    }));
     details.push(detail(BadRequestSchema, { fieldViolations }));
   }
   if (code === Code.FailedPrecondition) {
     const subject = metadata["subject"] ?? metadata["product_id"] ?? metadata["order_id"] ?? "";
-    details.push(detail(PreconditionFailureSchema, { violations: [{ type: reason, subject, description: message }] }));
+    details.push(
+      detail(PreconditionFailureSchema, { violations: [{ type: reason, subject, description: message }] }),
+    );
   }
   if (resource !== undefined) {
     details.push(detail(ResourceInfoSchema, { resourceType: resource.type, resourceName: resource.name }));
   }
   const retryAfterMs = retryAfterOf(reason, options);
   if (retryAfterMs !== undefined) {
-    const retryDelay = { seconds: BigInt(Math.floor(retryAfterMs / 1_000)), nanos: (retryAfterMs % 1_000) * 1_000_000 };
+    const retryDelay = {
+      seconds: BigInt(Math.floor(retryAfterMs / 1_000)),
+      nanos: (retryAfterMs % 1_000) * 1_000_000,
+    };
     details.push(detail(RetryInfoSchema, { retryDelay }));
     headers["retry-after"] = String(Math.max(1, Math.ceil(retryAfterMs / 1_000)));
   }
@@ -162,17 +171,22 @@ export function toEdgeError(thrown: unknown, requestId: string): ConnectError {
 }
 
 function withInfo(error: ConnectError, requestId: string): ConnectError {
-  if (error.details.some((found) => "desc" in found && found.desc.typeName === ErrorInfoSchema.typeName)) return error;
+  if (error.details.some((found) => "desc" in found && found.desc.typeName === ErrorInfoSchema.typeName))
+    return error;
   if (error.code === Code.Internal || error.code === Code.Unknown) return internalError(error, requestId);
   return edgeError(reasonByCode[error.code], error.rawMessage, { cause: error });
 }
 
 function fromRefusal({ reason, message, metadata, ...rest }: DomainError, requestId: string): ConnectError {
   if (!isReasonName(reason)) {
-    return internalError(new Error(`refusal with the unknown reason ${reason}: ${message}`, { cause: rest }), requestId);
+    return internalError(
+      new Error(`refusal with the unknown reason ${reason}: ${message}`, { cause: rest }),
+      requestId,
+    );
   }
   const { resource_type: type, resource_name: name } = metadata;
-  const resource = reason === "NOT_FOUND" && type !== undefined && name !== undefined ? { resource: { type, name } } : {};
+  const resource =
+    reason === "NOT_FOUND" && type !== undefined && name !== undefined ? { resource: { type, name } } : {};
   return edgeError(reason, message, { metadata, ...resource });
 }
 
@@ -180,7 +194,9 @@ function fromCallError(error: CallError, requestId: string): ConnectError {
   const retry = error.retryAfterMs > 0 ? { retryAfterMs: error.retryAfterMs } : {};
   switch (error.kind) {
     case "timeout":
-      return edgeError("DEADLINE_EXCEEDED", `${error.message}; repeat it with the same request id`, { cause: error });
+      return edgeError("DEADLINE_EXCEEDED", `${error.message}; repeat it with the same request id`, {
+        cause: error,
+      });
     case "overloaded":
       return edgeError("OVERLOADED", error.message, { ...retry, cause: error });
     case "unavailable":

@@ -34,14 +34,22 @@ const CLOSE_POLL_MS = 20;
 export async function startEdgeServer(options: EdgeServerOptions): Promise<EdgeServer> {
   const { host, port, limits } = options;
   const sockets = new Set<Socket>();
+  const silent = new Set<Socket>();
   const sessions = new Set<ServerHttp2Session>();
   let isStopping = false;
   const http1 = startHttp1(options, () => isStopping);
   const http2 = startHttp2(options, sessions);
   const server = createServer({ noDelay: true, keepAlive: true }, (socket) => {
     sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-    sniff(socket, limits.headersTimeoutMs, (isHttp2) => (isHttp2 ? http2 : http1).emit("connection", socket));
+    silent.add(socket);
+    socket.once("close", () => {
+      sockets.delete(socket);
+      silent.delete(socket);
+    });
+    sniff(socket, limits.headersTimeoutMs, (isHttp2) => {
+      silent.delete(socket);
+      (isHttp2 ? http2 : http1).emit("connection", socket);
+    });
   });
   server.maxConnections = limits.connectionsMax;
   await listen(server, host, port);
@@ -53,6 +61,8 @@ export async function startEdgeServer(options: EdgeServerOptions): Promise<EdgeS
     server.close();
     for (const session of sessions) session.close();
     http1.closeIdleConnections();
+    // Clients open connections ahead of need: nothing is under way on those that have not said a word.
+    for (const socket of silent) socket.destroy();
   };
   return {
     port: (server.address() as AddressInfo).port,
@@ -64,7 +74,8 @@ export async function startEdgeServer(options: EdgeServerOptions): Promise<EdgeS
         await sleep(options.clock, CLOSE_POLL_MS);
         http1.closeIdleConnections();
       }
-      if (sockets.size > 0) options.log.warn({ connections: sockets.size }, "connections destroyed at the drain deadline");
+      if (sockets.size > 0)
+        options.log.warn({ connections: sockets.size }, "connections destroyed at the drain deadline");
       for (const socket of sockets) socket.destroy();
       stopPings();
       http1.close();
@@ -102,10 +113,16 @@ function startHttp1({ handle, limits }: EdgeServerOptions, isStopping: () => boo
   return server;
 }
 
-function startHttp2({ handle, limits, log }: EdgeServerOptions, sessions: Set<ServerHttp2Session>): Http2Server {
+function startHttp2(
+  { handle, limits, log }: EdgeServerOptions,
+  sessions: Set<ServerHttp2Session>,
+): Http2Server {
   const server = createHttp2Server(
     {
-      settings: { maxConcurrentStreams: limits.streamsPerConnectionMax, maxHeaderListSize: limits.headerBytesMax },
+      settings: {
+        maxConcurrentStreams: limits.streamsPerConnectionMax,
+        maxHeaderListSize: limits.headerBytesMax,
+      },
     },
     handle,
   );

@@ -1,4 +1,9 @@
-import { type DescMessage, type DescMethodServerStreaming, type Message, toJsonString } from "@bufbuild/protobuf";
+import {
+  type DescMessage,
+  type DescMethodServerStreaming,
+  type Message,
+  toJsonString,
+} from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
 import { type ConnectError, createContextValues, type Interceptor } from "@connectrpc/connect";
 import { codeToHttpStatus, errorToJson } from "@connectrpc/connect/protocol-connect";
@@ -149,7 +154,8 @@ function withResume(
 function headersOf(request: NodeRequest): Headers {
   const headers = new Headers();
   for (const [name, value] of Object.entries(request.headers)) {
-    if (value !== undefined && !name.startsWith(":")) headers.set(name, Array.isArray(value) ? value.join(", ") : value);
+    if (value !== undefined && !name.startsWith(":"))
+      headers.set(name, Array.isArray(value) ? value.join(", ") : value);
   }
   return headers;
 }
@@ -158,7 +164,7 @@ function headersOf(request: NodeRequest): Headers {
 function eventText(schema: DescMessage, message: Message): string {
   const view = reflect(schema, message);
   const cursorField = schema.fields.find((field) => field.name === "cursor");
-  const cursor = cursorField === undefined ? "" : String(view.get(cursorField));
+  const cursor = cursorField === undefined ? "" : (view.get(cursorField) as string);
   const event = schema.oneofs[0] === undefined ? undefined : view.oneofCase(schema.oneofs[0])?.name;
   const id = cursor === "" ? "" : `id: ${cursor}\n`;
   return `${id}event: ${event ?? "message"}\ndata: ${toJsonString(schema, message, { alwaysEmitImplicit: true })}\n\n`;

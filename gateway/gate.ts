@@ -81,7 +81,8 @@ function checkAdmission({ method }: HandlerContext, tenant: string, hooks: reado
   const isWrite = method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
   for (const hook of hooks) {
     const refusal = hook.admit({ method, tenant, isWrite });
-    if (refusal !== undefined) throw edgeError("OVERLOADED", refusal.reason, { retryAfterMs: refusal.retryAfterMs });
+    if (refusal !== undefined)
+      throw edgeError("OVERLOADED", refusal.reason, { retryAfterMs: refusal.retryAfterMs });
   }
 }
 
@@ -91,4 +92,3 @@ function traceOf(header: Headers): string {
   const bytes = randomBytes(24).toString("hex");
   return `00-${bytes.slice(0, 32)}-${bytes.slice(32)}-00`;
 }
-

@@ -9,7 +9,10 @@ import {
  * grpc.health.v1: every service serves while the process is ready; an empty name asks for the process. Watch sends the
  * state now and each change of it, and ends only at a drain.
  */
-export function grpcHealth(health: ProcessHealth, serviceNames: ReadonlySet<string>): ServiceImpl<typeof Health> {
+export function grpcHealth(
+  health: ProcessHealth,
+  serviceNames: ReadonlySet<string>,
+): ServiceImpl<typeof Health> {
   const isKnown = (service: string) => service === "" || serviceNames.has(service);
   const now = () => (health.isReady() ? ServingStatus.SERVING : ServingStatus.NOT_SERVING);
   return {

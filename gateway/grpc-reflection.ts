@@ -2,7 +2,10 @@ import { type DescFile, type DescService, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { nestedTypes } from "@bufbuild/protobuf/reflect";
 import { Code, type ServiceImpl } from "@connectrpc/connect";
-import { ServerReflection, type ServerReflectionRequest } from "../proto/gen/grpc/reflection/v1/reflection_pb.ts";
+import {
+  ServerReflection,
+  type ServerReflectionRequest,
+} from "../proto/gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionV1Alpha } from "../proto/gen/grpc/reflection/v1alpha/reflection_pb.ts";
 
 /** What reflection knows: every file that the services need, and where each symbol stands. */
@@ -61,7 +64,10 @@ function answer(index: SymbolIndex, { messageRequest: { case: kind, value } }: S
       const numbers = index.extensions.get(value);
       if (numbers === undefined && !index.symbols.has(value)) return missing(`type ${value}`);
       const extensionNumber = [...(numbers?.keys() ?? [])];
-      return { case: "allExtensionNumbersResponse" as const, value: { baseTypeName: value, extensionNumber } };
+      return {
+        case: "allExtensionNumbersResponse" as const,
+        value: { baseTypeName: value, extensionNumber },
+      };
     }
     case undefined:
       return problem(Code.InvalidArgument, "the request asks for nothing");
@@ -107,5 +113,10 @@ function indexOf(services: readonly DescService[]): SymbolIndex {
       }
     }
   }
-  return { services: [...new Set(services.map((service) => service.typeName))].sort(), files, symbols, extensions };
+  return {
+    services: [...new Set(services.map((service) => service.typeName))].sort(),
+    files,
+    symbols,
+    extensions,
+  };
 }

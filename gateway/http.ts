@@ -7,7 +7,12 @@ export type NodeRequest = IncomingMessage | Http2ServerRequest;
 export type NodeResponse = ServerResponse | Http2ServerResponse;
 
 /** Ends a response with a status, headers and a body. */
-export function send(response: NodeResponse, status: number, headers: Record<string, string>, body = ""): void {
+export function send(
+  response: NodeResponse,
+  status: number,
+  headers: Record<string, string>,
+  body = "",
+): void {
   response.statusCode = status;
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
   if (body !== "") response.setHeader("content-length", Buffer.byteLength(body));
@@ -39,13 +44,19 @@ export type OriginRule = (origin: string) => boolean;
 /** Reads a list such as `local, https://shop.example`. */
 export function originRule(list: string): OriginRule {
   const entries = list.split(",").map((entry) => entry.trim());
-  return (origin) => entries.some((entry) => entry === "*" || (entry === "local" ? isLocal(origin) : entry === origin));
+  return (origin) =>
+    entries.some((entry) => entry === "*" || (entry === "local" ? isLocal(origin) : entry === origin));
 }
 
 function isLocal(origin: string): boolean {
   if (!URL.canParse(origin)) return false;
   const { hostname } = new URL(origin);
-  return hostname === "localhost" || hostname.endsWith(".localhost") || hostname === "127.0.0.1" || hostname === "[::1]";
+  return (
+    hostname === "localhost" ||
+    hostname.endsWith(".localhost") ||
+    hostname === "127.0.0.1" ||
+    hostname === "[::1]"
+  );
 }
 
 /** Sets the CORS headers. @returns true if this was a preflight, which is answered by now. */
@@ -53,7 +64,8 @@ export function applyCors(request: NodeRequest, response: NodeResponse, isAllowe
   const { origin } = request.headers;
   if (origin === undefined) return false;
   response.setHeader("vary", "origin");
-  const isPreflight = request.method === "OPTIONS" && request.headers["access-control-request-method"] !== undefined;
+  const isPreflight =
+    request.method === "OPTIONS" && request.headers["access-control-request-method"] !== undefined;
   if (isAllowed(origin)) {
     response.setHeader("access-control-allow-origin", origin);
     response.setHeader("access-control-expose-headers", EXPOSED_HEADERS);

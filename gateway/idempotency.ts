@@ -50,7 +50,8 @@ export function identifyWrite<D extends DescMessage>(
   return {
     requestId,
     // A key that the server has just made meets no other request.
-    fingerprint: digest === undefined ? NO_FINGERPRINT : fingerprint(schema, request, ["request_id", ...neutral]),
+    fingerprint:
+      digest === undefined ? NO_FINGERPRINT : fingerprint(schema, request, ["request_id", ...neutral]),
     actorKey: (prefix) => `${prefix}_${digest === undefined ? requestId.slice(5) : base32(digest)}`,
     isGiven: given !== undefined,
   };
@@ -58,7 +59,11 @@ export function identifyWrite<D extends DescMessage>(
 
 function givenKey(field: string, header: string | null): string | undefined {
   if (header !== null && !KEY_FORM.test(header)) {
-    throw fieldError(IDEMPOTENCY_HEADER, "must have 1 to 255 printable ASCII characters", "idempotency_key.form");
+    throw fieldError(
+      IDEMPOTENCY_HEADER,
+      "must have 1 to 255 printable ASCII characters",
+      "idempotency_key.form",
+    );
   }
   if (header !== null && field !== "" && header !== field) {
     throw fieldError("request_id", "differs from the header Idempotency-Key", "idempotency_key.differs");
@@ -75,7 +80,9 @@ export function fingerprint<D extends DescMessage>(
   const copy = clone(schema, request);
   const view = reflect(schema, copy);
   for (const field of schema.fields) if (without.includes(field.name)) view.clear(field);
-  return createHash("sha256").update(canonical(toJson(schema, copy))).digest();
+  return createHash("sha256")
+    .update(canonical(toJson(schema, copy)))
+    .digest();
 }
 
 function canonical(value: unknown): string {

@@ -43,4 +43,4 @@ export const GATEWAY_LIMITS = Object.freeze({
   listReadsMax: 2_000,
 });
 
-export type GatewayLimits = typeof GATEWAY_LIMITS;
+export type GatewayLimits = { readonly [K in keyof typeof GATEWAY_LIMITS]: number };

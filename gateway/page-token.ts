@@ -38,15 +38,24 @@ export function decodePageToken<D extends DescMessage>(
   if (request.pageToken === "") return undefined;
   const position = parse(request.pageToken, filterOf(schema, request));
   if (position !== undefined) return position;
-  throw edgeError("PAGE_TOKEN_INVALID", "page_token is not of this list with these filters; start without one", {
-    violations: [{ field: "page_token", description: "is not of this list with these filters", rule: "page_token" }],
-  });
+  throw edgeError(
+    "PAGE_TOKEN_INVALID",
+    "page_token is not of this list with these filters; start without one",
+    {
+      violations: [
+        { field: "page_token", description: "is not of this list with these filters", rule: "page_token" },
+      ],
+    },
+  );
 }
 
 function parse(token: string, filter: string): ListPosition | undefined {
   try {
-    const [tokenFilter, createdMs, id] = JSON.parse(Buffer.from(token, "base64url").toString("utf8")) as unknown[];
-    if (tokenFilter !== filter || !Number.isSafeInteger(createdMs) || typeof id !== "string") return undefined;
+    const [tokenFilter, createdMs, id] = JSON.parse(
+      Buffer.from(token, "base64url").toString("utf8"),
+    ) as unknown[];
+    if (tokenFilter !== filter || !Number.isSafeInteger(createdMs) || typeof id !== "string")
+      return undefined;
     return { createdMs: createdMs as number, id };
   } catch {
     return undefined;

@@ -16,7 +16,10 @@ import { fieldError } from "./connect-errors.ts";
  * values may leave out the prefix of their enum.
  * @throws ConnectError VALIDATION naming the parameter
  */
-export function messageFromQuery(schema: DescMessage, parameters: Iterable<readonly [string, string]>): Message {
+export function messageFromQuery(
+  schema: DescMessage,
+  parameters: Iterable<readonly [string, string]>,
+): Message {
   const json: JsonObject = {};
   for (const [name, value] of parameters) setField(json, schema, name.split("."), value, name);
   try {
@@ -26,7 +29,13 @@ export function messageFromQuery(schema: DescMessage, parameters: Iterable<reado
   }
 }
 
-function setField(target: JsonObject, schema: DescMessage, path: readonly string[], value: string, name: string): void {
+function setField(
+  target: JsonObject,
+  schema: DescMessage,
+  path: readonly string[],
+  value: string,
+  name: string,
+): void {
   const [head = "", ...rest] = path;
   const field = schema.fields.find((candidate) => candidate.name === head || candidate.jsonName === head);
   if (field === undefined) throw fieldError(name, `${schema.typeName} has no such field`, "query.unknown");

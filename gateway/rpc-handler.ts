@@ -1,3 +1,4 @@
+import { constants } from "node:http2";
 import { ConnectError, type ConnectRouter, createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { codeFromString, errorToJson } from "@connectrpc/connect/protocol-connect";
@@ -20,6 +21,8 @@ export type RpcHandler = (request: NodeRequest, response: NodeResponse) => boole
 
 /** A refused body is read and thrown away for this long, so that the client gets to read the refusal. */
 const LINGER_MS = 500;
+/** Turns of the event loop that the end of a response may take to reach the socket. */
+const FLUSH_TURNS_MAX = 1_000;
 /** Length prefix of an enveloped message, which the limit on messages does not count. */
 const ENVELOPE_BYTES = 5;
 
@@ -50,14 +53,29 @@ async function serve(
     const values = createContextValues().set(peerKey, { address: request.socket?.remoteAddress ?? "" });
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     const answer = explain(handler, request, await handler(universal));
-    // A body that was not read to its end would be taken for the next request of the connection.
-    if (request.httpVersionMajor === 1 && !request.complete) response.setHeader("connection", "close");
+    if (!request.complete) cutUnreadBody(request, response);
     await universalResponseToNodeResponse(answer, response);
   } catch (err) {
     // Clients that go away are no news.
     log.debug({ rpc: handler.requestPath, err }, "response not sent");
     if (!response.writableEnded) response.destroy();
   }
+}
+
+/** An unread body would be taken for the next request of an HTTP/1.1 connection, and would keep an HTTP/2 stream open. */
+function cutUnreadBody(request: NodeRequest, response: NodeResponse): void {
+  if (!("stream" in request)) {
+    response.setHeader("connection", "close");
+    return;
+  }
+  const { stream } = request;
+  const cut = (turnsLeft: number) => {
+    if (stream.destroyed || request.complete || turnsLeft === 0) return;
+    if (stream.state.localClose === 1) stream.close(constants.NGHTTP2_NO_ERROR);
+    else setImmediate(cut, turnsLeft - 1);
+  };
+  // The response itself reports its finish only when the stream is closed, which is what does not happen.
+  stream.once("finish", () => cut(FLUSH_TURNS_MAX));
 }
 
 /** Gives what the library answers by itself, before any interceptor runs, the shape of the error table. */
@@ -68,7 +86,8 @@ function explain(
 ): UniversalServerResponse {
   if (answer.status < 400) return answer;
   if (answer.body === undefined) return { ...answer, ...plainAnswer(handler, request, answer.status) };
-  if (answer.header?.get("content-type") !== "application/json" || answer.header.has("content-encoding")) return answer;
+  if (answer.header?.get("content-type") !== "application/json" || answer.header.has("content-encoding"))
+    return answer;
   const header = new Headers(answer.header);
   header.delete("content-length");
   return { ...answer, header, body: withErrorInfo(answer.body) };
@@ -100,12 +119,17 @@ async function* iterate(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 
 function isTooLarge(request: NodeRequest, requestBytesMax: number): boolean {
   return (
-    request.httpVersionMajor === 1 && Number(request.headers["content-length"] ?? 0) > requestBytesMax + ENVELOPE_BYTES
+    request.httpVersionMajor === 1 &&
+    Number(request.headers["content-length"] ?? 0) > requestBytesMax + ENVELOPE_BYTES
   );
 }
 
 /** The body is never looked at: over HTTP/1.1 a body that is not read breaks the call that follows on the connection. */
-async function refuseBody(request: NodeRequest, response: NodeResponse, options: RpcHandlerOptions): Promise<void> {
+async function refuseBody(
+  request: NodeRequest,
+  response: NodeResponse,
+  options: RpcHandlerOptions,
+): Promise<void> {
   const limit = String(options.requestBytesMax);
   const text = `the request is larger than ${limit} bytes`;
   const error = edgeError("REQUEST_TOO_LARGE", text, { metadata: { limit_bytes: limit } });
@@ -118,6 +142,11 @@ async function refuseBody(request: NodeRequest, response: NodeResponse, options:
   if (type.startsWith("application/grpc-web")) {
     send(response, 200, { "content-type": type, "grpc-status": String(error.code), "grpc-message": text });
   } else {
-    send(response, 413, { "content-type": "application/json" }, `${JSON.stringify(errorToJson(error, undefined))}\n`);
+    send(
+      response,
+      413,
+      { "content-type": "application/json" },
+      `${JSON.stringify(errorToJson(error, undefined))}\n`,
+    );
   }
 }

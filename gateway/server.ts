@@ -59,14 +59,18 @@ const JSON_OPTIONS = { alwaysEmitImplicit: true };
 
 /** Serves Connect, gRPC, gRPC-web and server-sent events on one cleartext port. */
 export async function startGatewayServer(options: GatewayServerOptions): Promise<GatewayServer> {
-  const { health, log, metrics, clock, random, originRule, pages } = options;
+  const { health, log, metrics, clock, originRule, pages } = options;
   const limits = { ...GATEWAY_LIMITS, ...options.limits };
   const table = fillTable(options);
   const drainAbort = new AbortController();
   const hardAbort = new AbortController();
   const stop = { streams: drainAbort.signal, unary: hardAbort.signal };
   const load: Load = { callsInFlight: 0, streamsOpen: 0 };
-  const openServices = new Set([Health.typeName, ServerReflection.typeName, ServerReflectionV1Alpha.typeName]);
+  const openServices = new Set([
+    Health.typeName,
+    ServerReflection.typeName,
+    ServerReflectionV1Alpha.typeName,
+  ]);
   const gate = createGate({ ...options, limits, load, openServices });
   const interceptors = [
     createObserveInterceptor(clock, metrics, load),
@@ -114,7 +118,12 @@ function fillTable(options: GatewayServerOptions): RpcTable {
 }
 
 /** Calls get their deadline to finish; the last tenth is for telling those that did not. */
-async function finish(edge: EdgeServer, limits: GatewayLimits, clock: Clock, abortCalls: () => void): Promise<void> {
+async function finish(
+  edge: EdgeServer,
+  limits: GatewayLimits,
+  clock: Clock,
+  abortCalls: () => void,
+): Promise<void> {
   const timer = clock.setTimer(abortCalls, limits.drainDeadlineMs * 0.9);
   await edge.close(limits.drainDeadlineMs);
   timer.cancel();
@@ -127,7 +136,12 @@ function drainOnce(work: () => Promise<void>): () => Promise<void> {
 
 function notServed(request: NodeRequest, response: NodeResponse): void {
   const message = `there is nothing at ${request.method ?? ""} ${pathOf(request)}`;
-  send(response, 404, { "content-type": "application/json" }, `${JSON.stringify({ code: "unimplemented", message })}\n`);
+  send(
+    response,
+    404,
+    { "content-type": "application/json" },
+    `${JSON.stringify({ code: "unimplemented", message })}\n`,
+  );
 }
 
 function hostInUrl(host: string): string {

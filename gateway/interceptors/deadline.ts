@@ -25,7 +25,10 @@ export function createDeadlineInterceptor(clock: Clock, deadlineMsMax: number): 
 export function checkDeadline(context: HandlerContext, deadlineMsMax: number): void {
   const timeoutMs = context.timeoutMs();
   if (timeoutMs === undefined || timeoutMs <= deadlineMsMax || context.method.methodKind !== "unary") return;
-  throw edgeError("VALIDATION", `the deadline of ${Math.ceil(timeoutMs)} ms is over the limit of ${deadlineMsMax} ms`);
+  throw edgeError(
+    "VALIDATION",
+    `the deadline of ${Math.ceil(timeoutMs)} ms is over the limit of ${deadlineMsMax} ms`,
+  );
 }
 
 /** What is left of the call's deadline, less `reserveMs` to answer in; at least 1. */

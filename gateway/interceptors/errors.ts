@@ -14,7 +14,10 @@ export function createErrorsInterceptor(log: Logger): Interceptor {
       const isAbort = request.signal.aborted && !(thrown instanceof ConnectError);
       const error = toEdgeError(isAbort ? request.signal.reason : thrown, callId);
       if (error.code === Code.Internal) {
-        log.error({ callId, rpc: `${request.service.typeName}/${request.method.name}`, err: error.cause }, "call failed");
+        log.error(
+          { callId, rpc: `${request.service.typeName}/${request.method.name}`, err: error.cause },
+          "call failed",
+        );
       }
       return error;
     };

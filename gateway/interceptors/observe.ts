@@ -49,7 +49,8 @@ export function createObserveInterceptor(clock: Clock, metrics: Metrics, load: L
     };
     try {
       const response = await next(request);
-      if (response.stream) return { ...response, message: counted(response.message, () => sent.inc({ method }), end) };
+      if (response.stream)
+        return { ...response, message: counted(response.message, () => sent.inc({ method }), end) };
       seconds.observe({ method }, (clock.monotonicMs() - startMs) / 1_000);
       end("ok");
       return response;

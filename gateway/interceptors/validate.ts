@@ -27,7 +27,10 @@ export function createValidateInterceptor(methods: readonly DescMethod[]): Inter
       check(request.method.input, request.message);
       return next(request);
     }
-    return next({ ...request, message: checkEach(request.message, (message) => check(request.method.input, message)) });
+    return next({
+      ...request,
+      message: checkEach(request.message, (message) => check(request.method.input, message)),
+    });
   };
 }
 
@@ -44,7 +47,9 @@ function violationError(found: readonly Violation[]) {
     description: message,
     rule: ruleId,
   }));
-  const text = violations.map(({ field, description }) => (field === "" ? description : `${field}: ${description}`));
+  const text = violations.map(({ field, description }) =>
+    field === "" ? description : `${field}: ${description}`,
+  );
   const rest = found.length > violations.length ? `; and ${found.length - violations.length} more` : "";
   return edgeError("VALIDATION", `${text.join("; ")}${rest}`, { violations });
 }
