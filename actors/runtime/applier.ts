@@ -13,7 +13,8 @@ import { appendToList, listHeadId } from "./lists.ts";
 import type { ProjectionDefinition, ProjectionHandler } from "./projection.ts";
 import { recordName, type MemoryRecord } from "./record.ts";
 import type { RecordId, RecordStore } from "./record-store.ts";
-import { applyEntry, type DeadReason, type StepEnv } from "./step.ts";
+import { applyEntry } from "./step.ts";
+import type { DeadReason, StepEnv } from "./step-run.ts";
 import { LIST_KIND, type Effects } from "./step-context.ts";
 import type { Topology } from "./topology.ts";
 
@@ -137,8 +138,7 @@ export class Applier {
 
   /** Applies messages within the log, first come first served; the rest is carried (J8). */
   #drain(draft: Draft, local: Entry[]): Filled {
-    for (let next = 0; next < local.length; next++) {
-      const entry = local[next]!;
+    for (const [next, entry] of local.entries()) {
       const isCold = !entry.fresh && !this.#isLoaded([this.#idOf(entry)]);
       if (isCold || draft.isFull()) {
         draft.carry = local.slice(next);

@@ -101,8 +101,10 @@ export class Derived {
   }
 
   #pump(): void {
-    while (this.#inFlight < APPENDS_IN_FLIGHT_MAX && this.#queue.length > 0) {
-      const { sequence, message } = this.#queue.shift()!;
+    while (this.#inFlight < APPENDS_IN_FLIGHT_MAX) {
+      const next = this.#queue.shift();
+      if (next === undefined) return;
+      const { sequence, message } = next;
       this.#inFlight++;
       void this.#store(message).then((isStored) => {
         this.#inFlight--;

@@ -1,21 +1,20 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
   AddressedSchema,
-  CommitKind,
+  type CommitKind,
   CommitSchema,
   DeadLetterSchema,
   PositionSchema,
   RecordChangeSchema,
-  ReplySchema,
   type Addressed,
   type Commit,
   type DeadLetter,
   type Entry,
   type Event,
-  type Reply,
   type Schedule,
   type Task,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { assert } from "./assert.ts";
 import type { Headers } from "./bus.ts";
 import type { Input, InputSource, Taken } from "./inputs.ts";
 import { LIMITS } from "./limits.ts";
@@ -167,7 +166,8 @@ export const TO_HEADER = "Tw-To";
 export function encodeCommit(head: CommitHead, body: Partial<Omit<Commit, "$typeName">>): Uint8Array {
   const { kind, id, epoch, owner, takeovers, contracts } = head;
   const positions = [...head.positions].map(([source, { sequence, taken, whole }]) => {
-    const stream = head.streams.get(source)!;
+    const stream = head.streams.get(source);
+    assert(stream, `${source} has a stream`);
     const streamCreatedMs = BigInt(stream.createdAtMs);
     return create(PositionSchema, {
       stream: stream.name,
@@ -194,17 +194,4 @@ export function encodeCommit(head: CommitHead, body: Partial<Omit<Commit, "$type
       ...body,
     }),
   );
-}
-
-/** Replies by the subject they go to. */
-export function repliesBySubject(replies: readonly PendingReply[]): ReadonlyMap<string, Reply[]> {
-  const bySubject = new Map<string, Reply[]>();
-  for (const { request, result, replayed } of replies) {
-    if (request.replyTo === "") continue;
-    const reply = create(ReplySchema, { correlation: request.correlation, result, replayed });
-    const list = bySubject.get(request.replyTo);
-    if (list === undefined) bySubject.set(request.replyTo, [reply]);
-    else list.push(reply);
-  }
-  return bySubject;
 }

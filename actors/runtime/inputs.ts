@@ -103,7 +103,7 @@ export class InputQueue {
       this.#inputs = this.#inputs.slice(this.#head);
       this.#head = 0;
     }
-    this.#waiting.set(input.source, this.#waiting.get(input.source)! - 1);
+    this.#waiting.set(input.source, (this.#waiting.get(input.source) ?? 1) - 1);
     const { sequence, index, isLast } = input;
     this.#taken.set(input.source, { sequence, taken: index + 1, whole: isLast });
     return input;

@@ -1,20 +1,17 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import type { Clock } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/log.ts";
 import {
   CommitKind,
   LoadSchema,
-  RepliesSchema,
   TryingSchema,
-  type Commit,
   type Entry,
   type Load,
-  type Schedule,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { ActorDefinition } from "./actor.ts";
 import { Applier, type Filled } from "./applier.ts";
 import { Derived } from "./derived.ts";
-import { Draft, encodeCommit, repliesBySubject, type CommitHead } from "./draft.ts";
+import { Draft, encodeCommit, type CommitHead } from "./draft.ts";
 import { InputQueue, type Input, type InputSource, type Taken } from "./inputs.ts";
 import { LIMITS } from "./limits.ts";
 import { EventProjector, RecordProjector } from "./projector.ts";
@@ -22,7 +19,9 @@ import type { ProjectionDefinition } from "./projection.ts";
 import { recordName } from "./record.ts";
 import { RecordStore } from "./record-store.ts";
 import { Reads } from "./reads.ts";
-import { replay, type Claimed, type TakeoverOptions } from "./takeover.ts";
+import { publishReplies } from "./replies.ts";
+import { isArmed, restoreLog } from "./restore.ts";
+import type { Claimed, TakeoverOptions } from "./takeover.ts";
 import { Wake } from "./wake.ts";
 import { FencedError } from "./watermark.ts";
 
@@ -88,7 +87,7 @@ export class LogOwner {
       ackedMark: () => claimed.recordMark.logSequence,
       onLoaded: () => this.#onLoaded(),
     });
-    this.#derived = new Derived({ ...base, isArmed: (schedule) => this.#isArmed(schedule) });
+    this.#derived = new Derived({ ...base, isArmed: (schedule) => isArmed(this.#store, schedule) });
     const storedThrough = (last: number) => Math.min(last, this.#derived.storedThrough(last));
     const onProjected = () => this.#onProjected();
     this.#records = new RecordProjector({
@@ -147,7 +146,8 @@ export class LogOwner {
   async run(onReady: () => void): Promise<OwnerEnd> {
     const { abort, bus, topology, group, log } = this.#options;
     try {
-      await this.#replay();
+      await restoreLog(this.#options, this.#claimed, this.#store, this.#events, this.#derived);
+      this.#records.wake();
       abort.signal.throwIfAborted();
       this.#reads = new Reads({
         bus,
@@ -203,46 +203,6 @@ export class LogOwner {
     } catch (error) {
       this.#fail(error);
     }
-  }
-
-  async #replay(): Promise<void> {
-    const { recordMark, eventMark } = this.#claimed;
-    const causes: { sequence: number; commit: Commit }[] = [];
-    await replay(this.#options, this.#claimed, (sequence, commit) => {
-      for (const { kind, tenant, key, record: bytes } of commit.records) {
-        const record =
-          this.#store.get(recordName(kind, tenant, key)) ?? this.#store.add({ kind, tenant, key });
-        record.committed = bytes;
-        record.changedAt = sequence;
-        record.rollback();
-        if (sequence > recordMark.logSequence) this.#store.markDirty(record, sequence);
-      }
-      if (sequence > eventMark.logSequence) this.#events.add(sequence, commit.events);
-      if (commit.tasks.length + commit.schedules.length + commit.deadLetters.length > 0)
-        causes.push({ sequence, commit });
-    });
-    for (const { sequence, commit } of causes) {
-      const tasks = commit.tasks.filter((task) =>
-        this.#meta(task)?.tasks.some((open) => open.id === task.id && !open.givenUp),
-      );
-      this.#derived.add(
-        sequence,
-        tasks,
-        commit.schedules.filter((schedule) => this.#isArmed(schedule)),
-        commit.deadLetters,
-      );
-    }
-    this.#records.wake();
-  }
-
-  #meta({ kind, tenant, key }: { kind: string; tenant: string; key: string }) {
-    return this.#store.get(recordName(kind, tenant, key))?.committedMeta();
-  }
-
-  #isArmed(schedule: Schedule): boolean {
-    const record = this.#store.get(recordName(schedule.kind, schedule.tenant, schedule.key));
-    if (record === undefined) return true;
-    return record.committedMeta()?.timers.some((timer) => timer.arm === schedule.arm) ?? false;
   }
 
   async #work(): Promise<void> {
@@ -371,20 +331,8 @@ export class LogOwner {
 
   #reply(draft: Draft): void {
     const { bus, group, log } = this.#options;
-    const logSequence = BigInt(this.#claimed.journal.last);
-    for (const [subject, replies] of repliesBySubject(draft.replies)) {
-      for (let from = 0; from < replies.length; from += LIMITS.repliesPerMessageMax) {
-        const part = replies.slice(from, from + LIMITS.repliesPerMessageMax);
-        const message = create(RepliesSchema, {
-          group,
-          log,
-          epoch: this.#claimed.epoch,
-          logSequence,
-          replies: part,
-        });
-        bus.publish(subject, toBinary(RepliesSchema, message));
-      }
-    }
+    const { epoch, journal } = this.#claimed;
+    publishReplies(bus, { group, log, epoch, logSequence: BigInt(journal.last) }, draft.replies);
   }
 
   /** J23: an owner that may have been replaced does not answer. */

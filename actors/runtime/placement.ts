@@ -13,7 +13,8 @@ export function placeLogs(group: string, logs: number, workers: readonly string[
     const ranked = [...workers].sort(
       (a, b) => score(b, group, log) - score(a, group, log) || (a < b ? -1 : 1),
     );
-    const chosen = ranked.find((worker) => (counts.get(worker) ?? 0) < share) ?? ranked[0]!;
+    const chosen = ranked.find((worker) => (counts.get(worker) ?? 0) < share) ?? ranked[0];
+    if (chosen === undefined) return "";
     counts.set(chosen, (counts.get(chosen) ?? 0) + 1);
     return chosen;
   });

@@ -59,7 +59,7 @@ export class Readers {
   }
 
   close(): void {
-    for (const log of [...this.#owners.keys()]) this.remove(log);
+    for (const log of this.#owners.keys()) this.remove(log);
   }
 
   #hasRoom(owner: LogOwner): boolean {

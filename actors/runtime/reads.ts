@@ -69,15 +69,17 @@ export class Reads {
     const reply = create(ReadReplySchema, {
       epoch,
       logSequence: BigInt(lastSequence()),
-      records: records.map((record) => visible(record!.committed)),
+      records: records.map((record) => visible(record?.committed ?? ABSENT)),
     });
     bus.publish(message.replyTo, toBinary(ReadReplySchema, reply));
   }
 }
 
+const ABSENT = new Uint8Array(0);
+
 /** A record that only remembers a refusal is no actor yet. */
 function visible(committed: Uint8Array): Uint8Array {
   if (committed.length === 0 || committed.length > 4_096) return committed;
   const { revision } = fromBinary(RecordSchema, committed);
-  return revision === 0n ? new Uint8Array(0) : committed;
+  return revision === 0n ? ABSENT : committed;
 }

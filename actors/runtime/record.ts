@@ -3,6 +3,7 @@ import {
   RecordSchema,
   type Record as RecordMessage,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { assert } from "./assert.ts";
 
 const ABSENT = new Uint8Array(0);
 
@@ -61,8 +62,9 @@ export class MemoryRecord {
   /** Encodes the working version, so that a step that fails can be undone by {@link undo}. */
   bytes(): Uint8Array {
     if (this.#bytes === undefined) {
-      const { meta, state } = this.#working!;
-      meta.state = toBinary(this.#schema!, state);
+      assert(this.#working !== undefined && this.#schema !== undefined, "a changed record is open");
+      const { meta, state } = this.#working;
+      meta.state = toBinary(this.#schema, state);
       this.#bytes = toBinary(RecordSchema, meta);
     }
     return this.#bytes;

@@ -18,7 +18,8 @@ import {
 import { Deferred, type ActorDefinition } from "./actor.ts";
 import { DomainError } from "./domain-error.ts";
 import { MemoryRecord } from "./record.ts";
-import { applyEntry, type StepResult } from "./step.ts";
+import { applyEntry } from "./step.ts";
+import type { StepResult } from "./step-run.ts";
 import type { PendingReply } from "./step-context.ts";
 
 /** Where a probe's clock starts. */
