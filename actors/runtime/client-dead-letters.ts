@@ -95,6 +95,7 @@ function redriven(entry: Entry, id: string): Entry {
   if (again.source.case === "request") again.source.value.replyTo = "";
   again.redrive = create(RedriveSchema, { deadLetter: id });
   again.origin = "";
+  again.atMs = 0n;
   return again;
 }
 

@@ -63,6 +63,7 @@ export interface StoredEvent {
   readonly atMs: number;
 }
 
+/** A message that could not be applied, and why. */
 export interface DeadLetterInfo {
   readonly id: string;
   readonly kind: string;
@@ -87,10 +88,13 @@ export interface Watch {
   close(): void;
 }
 
-/** A call that got no answer in time (`timeout`), or was not accepted because the system is full (`overloaded`). */
+/** A call that got no answer: in time (`timeout`), or because the system is full (`overloaded`). */
 export class CallError extends Error {
   override readonly name = "CallError";
-  /** timeout: outcome unknown, repeat with the same request id. overloaded, unavailable: not accepted. defect: dead-lettered. */
+  /**
+   * timeout: outcome unknown, repeat with the same request id. overloaded, unavailable: not accepted. defect: it cannot
+   * be applied, and is dead-lettered if it got that far.
+   */
   readonly kind: "timeout" | "overloaded" | "unavailable" | "defect";
   readonly retryAfterMs: number;
   constructor(kind: CallError["kind"], message: string, retryAfterMs = 0) {
@@ -103,8 +107,8 @@ export class CallError extends Error {
 /** The door to the actors from outside: commands, reads, lists, watches, dead letters. One per process. */
 export interface ActorClient {
   /**
-   * Sends a command and waits for the answer (a deferred one comes when the actor resolves it). Commands that wait while
-   * a publish is under way travel together.
+   * Sends a command and waits for the answer (a deferred one comes when the actor resolves it). Commands that wait
+   * while a publish is under way travel together.
    * @throws DomainError the actor refused; CallError no answer
    */
   call<M extends DescMethodUnary>(
@@ -138,7 +142,10 @@ export interface ActorClient {
     countMax: number,
   ): Promise<readonly RecordUpdate<S>[]>;
 
-  /** Walks a list from its newest entry, or from behind `after`, until `take` says stop; at most `listCandidatesMax`. */
+  /**
+   * Walks a list from its newest entry, or from behind `after`, until `countMax` entries match; looks at no more than
+   * `listCandidatesMax`, so a short page may have a `next`.
+   */
   list(
     tenant: string,
     name: string,
@@ -151,9 +158,9 @@ export interface ActorClient {
   }>;
 
   /**
-   * Changes of records of a kind, fanned out from one reader per process: no consumer per watcher. `key` undefined: all of
-   * the tenant. The listener is called synchronously and must not block. Close it when done. Changes come up to 100 ms
-   * after the commit and close together; a read may be ahead of them.
+   * Changes of records of a kind, fanned out from one reader per process: no consumer per watcher. `key` undefined: all
+   * of the tenant. The listener is called synchronously and must not block. Close it when done. Changes come up to
+   * 100 ms after the commit and close together; a read may be ahead of them.
    */
   watch<S extends DescMessage>(
     kind: string,

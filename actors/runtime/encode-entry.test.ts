@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { BundleSchema, EntrySchema } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
@@ -46,7 +46,9 @@ const entry = fc
     origin: fc.constantFrom("", "", "", "o-1"),
     atMs: fc.constantFrom(0n, 0n, 0n, 9n),
   })
-  .map(({ redrive, ...rest }) => create(EntrySchema, redrive ? { ...rest, redrive } : rest));
+  .map(({ redrive, ...rest }) =>
+    create(EntrySchema, { ...rest, ...(redrive && { redrive }) } as MessageInitShape<typeof EntrySchema>),
+  );
 
 it("writes the bytes that the general encoder writes", () => {
   fc.assert(

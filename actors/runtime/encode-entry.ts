@@ -88,8 +88,8 @@ function varintBytes(value: number): number {
 const writer = new FieldWriter();
 
 /**
- * The bytes of an entry that a client or a task worker sends: a command or an outcome. What is rare goes the general way.
- * Four times as fast as the general encoder, and this runs once for each command.
+ * The bytes of an entry that a client or a task worker sends: a command or an outcome. What is rare goes the general
+ * way. Four times as fast as the general encoder, and this runs once for each command.
  */
 export function encodeEntry(entry: Entry): Uint8Array {
   const { source, redrive, depth, atMs, fresh, origin } = entry;

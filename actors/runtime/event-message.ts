@@ -21,8 +21,8 @@ export function eventReader(topology: Topology): (message: StoredMessage) => Sto
 }
 
 /**
- * J15: an event may be stored again when its log changes owners. Keeps the last place of each log and says which messages
- * are repeats.
+ * J15: an event may be stored again when its log changes owners. Keeps the last place of each log and says which
+ * messages are repeats.
  */
 export class EventPlaces {
   readonly #last = new Map<string, { readonly sequence: number; readonly index: number }>();

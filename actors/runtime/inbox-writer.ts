@@ -52,8 +52,8 @@ interface Lane {
 
 /**
  * Appends entries to the inboxes of logs. Entries of one log that arrive while a publish is under way, or in the same
- * turn of the event loop, go out as one bundle; the logs are independent of each other. An entry may be stored more than
- * once when an outcome is unknown: actors take each once.
+ * turn of the event loop, go out as one bundle; the logs are independent of each other. An entry may be stored more
+ * than once when an outcome is unknown: actors take each once.
  */
 export class InboxWriter {
   readonly #options: InboxWriterOptions;
@@ -75,8 +75,8 @@ export class InboxWriter {
     const bytes = encodeEntry(entry);
     if (this.#isClosed) return Promise.reject(closedError());
     if (bundledBytes(bytes) > LIMITS.bundleBytesMax) {
-      const text = `the message to ${entry.kind} ${entry.key} has ${bytes.length} bytes, send at most ${LIMITS.bodyBytesMax}`;
-      return Promise.reject(new CallError("defect", text));
+      const text = `the message to ${entry.kind} ${entry.key} has ${bytes.length} bytes`;
+      return Promise.reject(new CallError("defect", `${text}, send at most ${LIMITS.bodyBytesMax}`));
     }
     if (lane.waiting.length >= ENTRIES_WAITING_MAX) {
       const text = `${ENTRIES_WAITING_MAX} messages wait for ${lane.subject}`;

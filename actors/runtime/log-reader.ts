@@ -152,8 +152,8 @@ export class LogReader {
       if (reads) return reads;
       const nowMs = clock.monotonicMs();
       if (nowMs >= deadlineMs) {
-        const text = `log ${lane.group}.${lane.log} has no owner that answers, and its bucket is older than what was seen`;
-        throw new CallError("timeout", text, LIMITS.leaseMs);
+        const text = `no owner of log ${lane.group}.${lane.log} answers`;
+        throw new CallError("timeout", `${text}, and its bucket is older than what was seen`, LIMITS.leaseMs);
       }
       const restMs = Math.min(startedMs + ASK_AGAIN_MS, deadlineMs) - nowMs;
       if (restMs > 0) await sleep(clock, restMs);

@@ -42,8 +42,8 @@ type Attempt =
   | { readonly kind: "hopeless"; readonly error: string };
 
 /**
- * One delivery of a task: calls the handler once and ends the delivery by an outcome that is durable, or by a rest. Acks
- * are not fenced and do no harm: only an outcome that is stored is acked, and actors take each outcome once.
+ * One delivery of a task: calls the handler once and ends the delivery by an outcome that is durable, or by a rest.
+ * Acks are not fenced and do no harm: only an outcome that is stored is acked, and actors take each outcome once.
  */
 export class RunningTask {
   readonly #options: RunningTaskOptions;
