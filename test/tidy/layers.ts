@@ -6,8 +6,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   gen: [],
   platform: [],
   runtime: ["gen", "platform"],
-  domain: ["gen", "runtime door"],
-  "actors entry": ["gen", "platform", "runtime door", "domain"],
+  shared: ["gen", "platform"],
+  domain: ["gen", "runtime door", "shared"],
+  psp: ["gen", "platform", "shared"],
+  "actors entry": ["gen", "platform", "runtime door", "shared", "psp", "domain"],
   gateway: ["gen", "platform", "runtime door"],
   cli: ["gen", "platform", "runtime door", "role entry"],
   k8s: ["gen", "platform", "runtime topology"],
@@ -41,6 +43,7 @@ export function layerOf(path: string): string | undefined {
   if (path.startsWith("proto/gen/")) return "gen";
   if (path.startsWith("actors/runtime/")) return "runtime";
   const [top, folder, file] = path.split("/");
+  if (top === "actors" && file !== undefined && (folder === "shared" || folder === "psp")) return folder;
   if (top === "actors") return file === undefined ? "actors entry" : `domain ${folder}`;
   return top !== undefined && folder !== undefined && top in MAY_IMPORT ? top : undefined;
 }
