@@ -1,0 +1,102 @@
+import { z } from "zod";
+import type { PaymentProvider, ProviderAnswer, ProviderRequest } from "./provider.ts";
+
+export interface HttpProviderOptions {
+  /** Such as `http://127.0.0.1:8090`; paths are put behind it. */
+  readonly baseUrl: string;
+  /** One call; the outcome is unknown after it. 2,500 by default, less than the task's own timeout. */
+  readonly timeoutMs?: number;
+}
+
+const TIMEOUT_MS = 2_500;
+/** A longer answer is not the provider's. */
+const ANSWER_BYTES_MAX = 65_536;
+
+const answerSchema = z.discriminatedUnion("status", [
+  z.object({
+    status: z.literal("approved"),
+    ref: z.string().max(256),
+    expiresMs: z.number().int().nonnegative().default(0),
+  }),
+  z.object({
+    status: z.literal("declined"),
+    code: z.string().min(1).max(128),
+    text: z.string().max(1_024).default(""),
+  }),
+]);
+
+/** A call without a definite answer; `cause` has why. */
+export class ProviderError extends Error {
+  override readonly name = "ProviderError";
+}
+
+/**
+ * A provider over HTTP: `POST /v1/{authorizations,captures,voids,refunds}` with the header Idempotency-Key, and
+ * `GET /v1/operations/{key}`. Only 200 with a well-formed body is a definite answer, and 404 to the query.
+ */
+export function createHttpProvider({
+  baseUrl,
+  timeoutMs = TIMEOUT_MS,
+}: HttpProviderOptions): PaymentProvider {
+  const post = async (path: string, request: ProviderRequest, signal: AbortSignal) => {
+    const { key, amount, currency } = request;
+    const body = JSON.stringify({ ...pick(request), amount: String(amount), currency });
+    const headers = { "content-type": "application/json", "idempotency-key": key };
+    const answer = await call(`${baseUrl}/v1/${path}`, { method: "POST", headers, body }, timeoutMs, signal);
+    if (answer === undefined) throw new ProviderError(`the provider does not know ${path}`);
+    return answer;
+  };
+  return {
+    authorize: (request, signal) => post("authorizations", request, signal),
+    capture: (request, signal) => post("captures", request, signal),
+    void: (request, signal) => post("voids", request, signal),
+    refund: (request, signal) => post("refunds", request, signal),
+    query: (key, signal) =>
+      call(`${baseUrl}/v1/operations/${encodeURIComponent(key)}`, {}, timeoutMs, signal),
+  };
+}
+
+function pick(request: ProviderRequest & { methodToken?: string; authorizationKey?: string }) {
+  const { methodToken, authorizationKey } = request;
+  return authorizationKey === undefined ? { methodToken } : { authorizationKey };
+}
+
+/** @returns undefined for 404. @throws ProviderError without a definite answer */
+async function call(
+  url: string,
+  init: RequestInit,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<ProviderAnswer | undefined> {
+  try {
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    const response = await fetch(url, { ...init, redirect: "error", signal: limited });
+    const text = await readText(response);
+    if (response.status === 404) return undefined;
+    if (response.status !== 200) throw new ProviderError(`the provider answered ${response.status}`);
+    return answerSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    if (cause instanceof ProviderError) throw cause;
+    throw new ProviderError(`no definite answer from the provider: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+async function readText(response: Response): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > ANSWER_BYTES_MAX)
+      throw new ProviderError(`the answer is longer than ${ANSWER_BYTES_MAX} bytes`);
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+function reasonOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  if (cause.name === "TimeoutError" || cause.name === "AbortError") return "timeout";
+  if (cause instanceof z.ZodError || cause instanceof SyntaxError) return "malformed body";
+  return cause.cause instanceof Error ? cause.cause.message : cause.message;
+}
