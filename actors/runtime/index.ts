@@ -28,3 +28,6 @@ export type { Bus } from "./bus.ts";
 export type { TaskWorkerOptions, Worker, WorkerOptions } from "./worker.ts";
 export { startTaskWorker } from "./task-worker.ts";
 export type { TaskWorker } from "./task-worker.ts";
+export { createJetStreamBus } from "./bus-jetstream.ts";
+export type { JetStreamBus } from "./bus-jetstream.ts";
+export { ensureTopology } from "./bootstrap-jetstream.ts";
