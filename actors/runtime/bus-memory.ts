@@ -109,9 +109,9 @@ export class MemoryNats {
     this.#stream(stream).setBytesMax(bytesMax);
   }
 
-  /** Somebody deletes a durable consumer: everything that is still stored is delivered again. */
-  deleteConsumer(stream: string, consumer: string): void {
-    this.#consumers.get(`${stream}/${consumer}`)?.reset();
+  /** Somebody deletes the durable consumers of a stream: what is still stored is delivered again. */
+  deleteConsumers(stream: string): void {
+    for (const [key, consumer] of this.#consumers) if (key.startsWith(`${stream}/`)) consumer.reset();
   }
 
   /** Ends all that waits on the clock. */

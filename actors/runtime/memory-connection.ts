@@ -17,13 +17,16 @@ import { LIMITS } from "./limits.ts";
 import { type MemoryConsumer, MemoryPull } from "./memory-consumer.ts";
 import type { MemoryFaults, MemoryFate, MemoryOperation } from "./memory-faults.ts";
 import { MemoryReader } from "./memory-reader.ts";
-import type { MemoryStream } from "./memory-stream.ts";
+import { type MemoryStream, sizeOf } from "./memory-stream.ts";
 import { MemoryWire } from "./memory-wire.ts";
 
 /** Atomic batches of the server. */
 const BATCH_MESSAGES_MAX = 1_000;
 /** Subjects of one multi-get of the server. */
 const SUBJECTS_MAX = 1_024;
+
+/** Headers and data of one message. */
+const PAYLOAD_BYTES_MAX = 1_048_576;
 
 /** A core subscription as the server knows it. */
 export interface MemoryInterest {
@@ -137,6 +140,7 @@ export class MemoryConnection implements Bus {
       };
       const inbox = this.subscribe(replyTo, end);
       const timer = this.server.clock.setTimer(() => this.enter(() => end(undefined)), timeoutMs);
+      if (!this.server.isRunning()) return queueMicrotask(() => this.enter(() => end(undefined)));
       const ask = () => {
         const heard = this.server.route({ subject, data, headers: {}, replyTo });
         if (heard === 0) queueMicrotask(() => this.enter(() => end(undefined)));
@@ -147,6 +151,9 @@ export class MemoryConnection implements Bus {
 
   append(message: Append): Promise<AppendOutcome> {
     const { subject } = message;
+    if (sizeOf(message) > PAYLOAD_BYTES_MAX) {
+      return Promise.resolve({ kind: "refused", full: false, reason: "maximum payload exceeded" });
+    }
     return this.#write("append", subject, () => {
       this.server.route({ subject, data: message.data, headers: message.headers ?? {}, replyTo: "" }, true);
       return this.server.streamOf(subject)?.append(message);

@@ -318,7 +318,8 @@ function refused(reason: string): AppendOutcome {
   return { kind: "refused", full: false, reason };
 }
 
-function sizeOf({ subject, data, headers }: Append): number {
+/** What a message costs in a stream. */
+export function sizeOf({ subject, data, headers }: Append): number {
   return RECORD_BYTES + subject.length + data.length + headersBytes(headers);
 }
 
