@@ -1,9 +1,5 @@
 import { create, fromJsonString, type DescMessage, type Message } from "@bufbuild/protobuf";
-import {
-  EntrySchema,
-  type Entry,
-  type Trying,
-} from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { EntrySchema, type Entry } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { ActorDefinition } from "./actor.ts";
 import { assert } from "./assert.ts";
 import type { Draft } from "./draft.ts";
@@ -28,6 +24,8 @@ export interface ApplierOptions {
   readonly actors: ReadonlyMap<string, ActorDefinition>;
   readonly projections: readonly ProjectionDefinition[];
   readonly store: RecordStore;
+  /** The input that its owners announced and did not survive (J12): it goes to the dead letters unapplied. */
+  readonly isPoison: (source: InputSource, sequence: number, index: number) => boolean;
   /** Asked when a kind or rpc is unknown: true if another live build may know it, so that the log is released. */
   readonly isKnownElsewhere: () => boolean;
   readonly onDeadLetter: (reason: DeadReason, entry: Entry | undefined, error: string) => void;
@@ -35,6 +33,8 @@ export interface ApplierOptions {
 
 /** How one call of {@link Applier.fill} ended. */
 export type Filled = "all" | "full" | "cold" | "release";
+
+const CRASHED = "its owners died applying it";
 
 const LETTER: Readonly<Record<InputSource, string>> = { inbox: "i", log: "l", events: "e", carry: "c" };
 
@@ -75,15 +75,9 @@ export class Applier {
 
   /**
    * Applies the carried entries, then inputs, at most `entriesMax`. What does not fit is carried (same-log messages) or
-   * stays in the queue. `poison` is an input that killed its owners: it goes to the dead letters unapplied.
+   * stays in the queue.
    */
-  fill(
-    draft: Draft,
-    carry: readonly Entry[],
-    queue: InputQueue,
-    entriesMax: number,
-    poison?: Trying,
-  ): Filled {
+  fill(draft: Draft, carry: readonly Entry[], queue: InputQueue, entriesMax: number): Filled {
     const carried = this.#drain(draft, this.#withoutRefused(draft, carry));
     if (carried !== "all") return carried;
     while (draft.taken.length < entriesMax) {
@@ -94,7 +88,7 @@ export class Applier {
       if (this.#mustRelease(input)) return "release";
       queue.take();
       draft.taken.push(input);
-      const local = this.#applyInput(draft, input, poison);
+      const local = this.#applyInput(draft, input);
       const drained = this.#drain(draft, local);
       if (drained !== "all") return drained;
     }
@@ -130,8 +124,12 @@ export class Applier {
 
   #withoutRefused(draft: Draft, carry: readonly Entry[]): Entry[] {
     const [first, ...rest] = carry;
-    if (this.#refused === undefined || first === undefined) return [...carry];
-    this.#kill(draft, first.origin, Number(first.atMs), "TOO_LARGE", this.#refused, first);
+    if (first === undefined) return [];
+    const atMs = Number(first.atMs);
+    if (this.#refused !== undefined) this.#kill(draft, first.origin, atMs, "TOO_LARGE", this.#refused, first);
+    else if (this.#options.isPoison("carry", 0, 0))
+      this.#kill(draft, first.origin, atMs, "CRASH_LOOP", CRASHED, first);
+    else return [...carry];
     this.#refused = undefined;
     return rest;
   }
@@ -150,7 +148,7 @@ export class Applier {
     return "all";
   }
 
-  #applyInput(draft: Draft, input: Input, poison: Trying | undefined): Entry[] {
+  #applyInput(draft: Draft, input: Input): Entry[] {
     const { body, sequence, index, source, atMs } = input;
     const origin = `${this.#prefix}${LETTER[source]}${sequence.toString(36)}-${index.toString(36)}`;
     if (body.case === "undecodable") {
@@ -166,8 +164,8 @@ export class Applier {
       this.#refused = undefined;
       return [];
     }
-    if (poison !== undefined && Number(poison.sequence) === sequence && poison.entry === index) {
-      this.#kill(draft, origin, atMs, "CRASH_LOOP", "its owners died applying it", body.entry);
+    if (this.#options.isPoison(source, sequence, index)) {
+      this.#kill(draft, origin, atMs, "CRASH_LOOP", CRASHED, body.entry);
       return [];
     }
     return this.#applyOne(draft, body.entry, { atMs, origin });

@@ -56,6 +56,11 @@ export class Draft {
   carry: readonly Entry[] = [];
   steps = 0;
   #bytes = 0;
+  readonly #stepsMax: number;
+
+  constructor(stepsMax: number = LIMITS.commitStepsMax) {
+    this.#stepsMax = stepsMax;
+  }
 
   /** True if there is nothing to commit but positions. */
   isEmpty(): boolean {
@@ -66,7 +71,7 @@ export class Draft {
   isFull(): boolean {
     return (
       this.#bytes > LIMITS.commitBytesMax ||
-      this.steps >= LIMITS.commitStepsMax ||
+      this.steps >= this.#stepsMax ||
       this.changed.size >= LIMITS.commitRecordsMax ||
       this.events.length >= LIMITS.commitEventsMax
     );

@@ -60,6 +60,8 @@ export const LIMITS = Object.freeze({
   ownerSilentMsMax: 2_000,
   /** Takeovers in a row without a commit after which inputs are applied one by one (J12). */
   crashLoopTakeoversMin: 3,
+  /** So many inputs are applied one by one, then the log goes on as usual. */
+  carefulCommitsMax: 2_000,
   /** An idle log records its positions this long after others moved on (J5). */
   idlePositionMs: 30_000,
   purgeEveryMs: 5_000,

@@ -7,6 +7,7 @@ import {
   TryingSchema,
   type Entry,
   type Load,
+  type Trying,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { ActorDefinition } from "./actor.ts";
 import { Applier, type Filled } from "./applier.ts";
@@ -40,6 +41,9 @@ export interface LogOwnerOptions extends TakeoverOptions {
   readonly onDeadLetter: (kind: string, reason: string) => void;
 }
 
+/** Names the first entry of the carry list. */
+const CARRIED = { source: "carry", sequence: 0, index: 0 } as const;
+
 /** Why an owner ended. */
 export type OwnerEnd = "handed-over" | "fenced" | "aborted" | "failed";
 
@@ -66,6 +70,10 @@ export class LogOwner {
   #deadLettered = 0;
   #committedMs: number;
   #hasOthersMoved = false;
+  #poison: Trying | undefined;
+  #announced = "";
+  /** Commits that are still made one input at a time. */
+  #carefulLeft: number;
   #unprojectedSinceMs: number | undefined;
 
   constructor(options: LogOwnerOptions, claimed: Claimed) {
@@ -75,6 +83,8 @@ export class LogOwner {
     this.#carry = claimed.carry;
     this.#takeovers = claimed.takeovers;
     this.#positions = claimed.positions;
+    this.#poison = claimed.poison;
+    this.#carefulLeft = claimed.takeovers >= LIMITS.crashLoopTakeoversMin ? LIMITS.carefulCommitsMax : 0;
     this.#committedMs = options.clock.monotonicMs();
     this.queue = new InputQueue(claimed.positions);
     const { bus, clock, topology, group, log, actors, projections, abort } = options;
@@ -116,6 +126,12 @@ export class LogOwner {
       actors,
       projections,
       store: this.#store,
+      isPoison: (source, sequence, entry) => {
+        const stream = claimed.streams.get(source)?.name ?? source;
+        const isPoison = this.#isPoison({ stream, sequence: BigInt(sequence), entry });
+        if (isPoison) this.#poison = undefined;
+        return isPoison;
+      },
       isKnownElsewhere,
       onDeadLetter,
     });
@@ -208,7 +224,7 @@ export class LogOwner {
   async #work(): Promise<void> {
     const { signal } = this.#options.abort;
     while (!this.#isReleasing && !signal.aborted) {
-      const draft = new Draft();
+      const draft = new Draft(this.#isCareful() ? 1 : LIMITS.commitStepsMax);
       const filled = await this.#fill(draft);
       if (signal.aborted) return;
       if (filled === "release") this.release();
@@ -226,27 +242,30 @@ export class LogOwner {
 
   /** In a crash loop one input is announced, then applied, at a time (J12). */
   async #fill(draft: Draft): Promise<Filled> {
-    const { poison } = this.#claimed;
-    if (this.#claimed.takeovers < LIMITS.crashLoopTakeoversMin) {
-      return this.#applier.fill(draft, this.#carry, this.queue, this.#entriesMax, poison);
-    }
+    if (!this.#isCareful()) return this.#applier.fill(draft, this.#carry, this.queue, this.#entriesMax);
+    const isCarried = this.#carry.length > 0;
     const next = this.queue.peek();
-    if (next === undefined && this.#carry.length === 0) return "all";
-    const isPoison =
-      poison !== undefined && next?.sequence === Number(poison.sequence) && next.index === poison.entry;
-    if (!isPoison) {
-      const { sequence = 0, index = 0 } = this.#carry.length > 0 ? {} : (next ?? {});
-      const stream = this.#claimed.streams.get(next?.source ?? "inbox")?.name ?? "";
-      const trying = create(TryingSchema, { stream, sequence: BigInt(sequence), entry: index });
+    if (next === undefined && !isCarried) return "all";
+    const { source, sequence, index } = isCarried || next === undefined ? CARRIED : next;
+    const stream = this.#claimed.streams.get(source)?.name ?? source;
+    const trying = create(TryingSchema, { stream, sequence: BigInt(sequence), entry: index });
+    const announcement = `${stream}/${sequence}/${index}/${this.#claimed.journal.last}`;
+    if (this.#announced !== announcement && !this.#isPoison(trying)) {
       const head = { ...this.#head(CommitKind.TRYING), trying };
-      if (
-        !(await this.#append(encodeCommit(head, { carry: [...this.#carry] }), head.id, {
-          "Tw-Kind": "trying",
-        }))
-      )
-        return "all";
+      const data = encodeCommit(head, { carry: [...this.#carry] });
+      if (!(await this.#append(data, head.id, { "Tw-Kind": "trying" }))) return "all";
+      this.#announced = `${stream}/${sequence}/${index}/${this.#claimed.journal.last}`;
     }
-    return this.#applier.fill(draft, this.#carry, this.queue, 1, poison);
+    return this.#applier.fill(draft, this.#carry, this.queue, isCarried ? 0 : 1);
+  }
+
+  #isCareful(): boolean {
+    return this.#carefulLeft > 0;
+  }
+
+  #isPoison({ stream, sequence, entry }: Pick<Trying, "stream" | "sequence" | "entry">): boolean {
+    const poison = this.#poison;
+    return poison?.stream === stream && poison.sequence === sequence && poison.entry === entry;
   }
 
   /** Waits for work; meanwhile an idle log records its positions now and then (J5). */
@@ -288,6 +307,8 @@ export class LogOwner {
     if (!(await this.#append(data, head.id, headers))) return;
     const sequence = this.#claimed.journal.last;
     this.#takeovers = 0;
+    this.#carefulLeft =
+      this.queue.length === 0 && draft.carry.length === 0 ? 0 : Math.max(0, this.#carefulLeft - 1);
     this.#carry = draft.carry;
     this.#applied += draft.steps;
     draft.commit(sequence);

@@ -131,7 +131,9 @@ export class RecordProjector {
     const subject = this.#options.topology.record(record.kind, record.tenant, record.key);
     if (record.committed.length === 0)
       return { subject, data: record.committed, headers: { "KV-Operation": "DEL" } };
-    const ttlSeconds = record.committedMeta()?.ttlSeconds ?? 0;
+    const meta = record.committedMeta();
+    const isAtRest = meta?.tasks.length === 0 && meta.timers.length === 0 && meta.waiters.length === 0;
+    const ttlSeconds = isAtRest ? meta.ttlSeconds : 0; // J22: nothing may still refer to a record that goes
     return ttlSeconds === 0
       ? { subject, data: record.committed }
       : { subject, data: record.committed, ttlSeconds };

@@ -104,7 +104,7 @@ export async function takeOver(options: TakeoverOptions, end: LogEnd): Promise<C
     subject: topology.eventMark(group, log),
   });
   await Promise.all([recordMark.claim(), eventMark.claim()]);
-  const poison = takeovers > LIMITS.crashLoopTakeoversMin ? commit.trying : undefined;
+  const poison = commit.trying; // announced in a crash loop only, and cleared by the next commit
   const { carry } = commit;
   return {
     epoch,

@@ -31,6 +31,10 @@ function createSystem() {
     const bus = nats.connect(workerId);
     return { bus, worker: startWorker({ ...base, ...definitions, bus, group, workerId }) };
   };
+  const workerWith = (workerId: string, actors: (typeof sampleActor)[]) => {
+    const bus = nats.connect(workerId);
+    return { bus, worker: startWorker({ ...base, actors, projections: [], bus, group: "core", workerId }) };
+  };
   const client = createActorClient({ ...base, bus: nats.connect("client") });
   const service = serveTasks(samplePayments, async ({ amount }, { taskId }) => {
     charges.set(taskId, amount);
@@ -52,7 +56,7 @@ function createSystem() {
     requestId = `r${++calls}`,
   ) => finish(client.call(m, { tenant: "demo", key }, message as never, { requestId, timeoutMs: 15_000 }));
   const read = (key: string) => finish(client.read("sample", SampleStateSchema, { tenant: "demo", key }));
-  return { clock, nats, topology, worker, client, tasks, charges, call, read, finish };
+  return { clock, nats, topology, worker, workerWith, client, tasks, charges, call, read, finish };
 }
 
 async function ready(system: ReturnType<typeof createSystem>, worker: Worker, logs = 4) {
@@ -183,4 +187,53 @@ describe("a worker", () => {
     await ready(system, second.worker, 2);
     expect(first.worker.owned()).toHaveLength(2);
   });
+});
+
+describe("a crash loop", () => {
+  /** A worker of a build that dies when it applies a certain deposit. */
+  it("ends with the one input in the dead letters that killed its owners", async () => {
+    const system = createSystem();
+    const starter = system.worker("w0");
+    await ready(system, starter.worker);
+    await system.call(method.open, "a", { amount: 10n });
+    let deaths = 0;
+    let current = starter;
+    const deposit = sampleActor.handlers.get("Deposit");
+    const deadly = {
+      ...sampleActor,
+      handlers: new Map(sampleActor.handlers).set("Deposit", {
+        ...deposit!,
+        run: ((ctx: never, message: never) => {
+          if ((message as { amount: bigint }).amount === 666n) {
+            deaths++;
+            system.nats.crash(current.bus);
+          }
+          return deposit!.run(ctx, message);
+        }) as never,
+      }),
+    };
+    await system.finish(starter.worker.stop());
+    const calls = [1n, 2n, 666n, 3n].map((amount, i) =>
+      system.client.call(
+        method.deposit,
+        { tenant: "demo", key: "a" },
+        { amount },
+        { requestId: `d${i}`, timeoutMs: 200_000 },
+      ),
+    );
+    for (const call of calls) call.catch(() => undefined);
+    await system.clock.pass(100);
+    for (let life = 1; life <= 6 && deaths < 5; life++) {
+      const before = deaths;
+      current = system.workerWith(`w${life}`, [deadly as never]);
+      for (let i = 0; i < 100 && deaths === before; i++) await system.clock.pass(100);
+      if (deaths === before) break;
+    }
+    await expect(system.finish(calls[2]!)).rejects.toMatchObject({ kind: "defect" });
+    await Promise.all([0, 1, 3].map((i) => system.finish(calls[i]!)));
+    expect((await system.read("a")).state).toMatchObject({ balance: 16n });
+    const letters = await system.finish(system.client.listDeadLetters(undefined, 10));
+    expect(letters).toMatchObject([{ reason: "CRASH_LOOP", method: "Deposit" }]);
+    expect(deaths).toBeGreaterThan(2);
+  }, 30_000);
 });
