@@ -10,6 +10,7 @@ import type { ProjectionDefinition, ProjectionHandler } from "./projection.ts";
 import { recordName, type MemoryRecord } from "./record.ts";
 import type { RecordId, RecordStore } from "./record-store.ts";
 import { applyEntry } from "./step.ts";
+import { rememberCrash } from "./step-request.ts";
 import type { DeadReason, StepEnv } from "./step-run.ts";
 import { LIST_KIND, type Effects } from "./step-context.ts";
 import type { Topology } from "./topology.ts";
@@ -122,6 +123,15 @@ export class Applier {
     return !isKnown && this.#options.isKnownElsewhere();
   }
 
+  #remember(draft: Draft, entry: Entry, env: StepEnv): void {
+    const definition = this.#options.actors.get(entry.kind);
+    if (entry.source.case !== "request" || definition === undefined) return;
+    const record = this.#options.store.get(recordName(entry.kind, entry.tenant, entry.key));
+    if (record === undefined) return;
+    rememberCrash(record, definition, entry.source.value, env);
+    draft.change(record);
+  }
+
   #withoutRefused(draft: Draft, carry: readonly Entry[]): Entry[] {
     const [first, ...rest] = carry;
     if (first === undefined) return [];
@@ -165,6 +175,7 @@ export class Applier {
       return [];
     }
     if (this.#options.isPoison(source, sequence, index)) {
+      this.#remember(draft, body.entry, { atMs, origin });
       this.#kill(draft, origin, atMs, "CRASH_LOOP", CRASHED, body.entry);
       return [];
     }

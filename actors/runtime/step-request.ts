@@ -27,6 +27,7 @@ export function applyRequest(
   env: StepEnv,
 ): StepResult {
   const { meta } = working;
+  if (entry.redrive !== undefined) meta.answers = meta.answers.filter((answer) => !isCrash(answer));
   const known = answerRepeat(meta, request);
   if (known) return known;
   const handler = definition.handlers.get(entry.method);
@@ -82,6 +83,31 @@ export function applyRequest(
     record.undo(before);
     return rememberRefusal(record.open(definition.state).meta, request, error, env);
   }
+}
+
+/**
+ * Remembers that a request killed its owners, so that its repeats do not; only a redrive tries it again.
+ */
+export function rememberCrash(
+  record: MemoryRecord,
+  definition: ActorDefinition,
+  request: Request,
+  env: StepEnv,
+): void {
+  const { meta } = record.open(definition.state);
+  rememberRefusal(
+    meta,
+    request,
+    DomainError.of(CRASH_REASON, "the request killed the workers that applied it"),
+    env,
+  );
+  record.touched();
+}
+
+const CRASH_REASON = "CRASH_LOOP";
+
+function isCrash({ result }: RecordMessage["answers"][number]): boolean {
+  return result.case === "refusal" && result.value.reason === CRASH_REASON;
 }
 
 /** J11: a refusal leaves nothing but the remembered reply. */
