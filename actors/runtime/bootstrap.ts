@@ -38,8 +38,8 @@ export function checkStream(plan: StreamPlan, facts: StreamFacts): void {
   differences.push(...facts.surprises);
   if (differences.length === 0) return;
   throw new TopologyError(
-    `stream ${plan.name} is not as needed: ${differences.join("; ")}. Correct it with \`nats stream edit ${plan.name}\`` +
-      ", or use another set of streams",
+    `stream ${plan.name} is not as needed: ${differences.join("; ")}. ` +
+      `Correct it with \`nats stream edit ${plan.name}\`, or use another set of streams`,
   );
 }
 

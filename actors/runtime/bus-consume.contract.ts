@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Bus, Delivery, StoredMessage } from "./bus.ts";
-import { bytes, type ContractContext, text } from "./bus-contract-context.ts";
+import { bytes, type ContractContext, text } from "./bus-context.contract.ts";
 
 /** How messages get to those that read them, on both buses. */
 export function consumeContract(c: ContractContext): void {
@@ -192,9 +192,9 @@ export function consumeContract(c: ContractContext): void {
           ackWaitMs: 30_000,
           ackPendingMax: 100,
           inFlightMax: 2,
-          onDelivery: ({ message, ack }) => {
-            seen.get(of)?.push(text(message));
-            ack();
+          onDelivery: (delivery) => {
+            seen.get(of)?.push(text(delivery.message));
+            delivery.ack();
           },
         });
       const subscriptions = [start(c.bus), start(second)];
@@ -213,9 +213,9 @@ export function consumeContract(c: ContractContext): void {
     it("are made again when somebody deletes them", async () => {
       const queue = `q${c.fresh()}`;
       const seen: string[] = [];
-      const subscription = work(queue, 30_000, ({ message, ack }) => {
-        seen.push(text(message));
-        ack();
+      const subscription = work(queue, 30_000, (delivery) => {
+        seen.push(text(delivery.message));
+        delivery.ack();
       });
       await c.append(c.t.task(queue, "acme", "K", "1"), "before");
       await c.until(() => seen.includes("before"), "the first task");

@@ -2,7 +2,7 @@ import { sleep, systemClock } from "../../platform/clock.ts";
 import { silentLogger } from "../../platform/log.ts";
 import { connectNats, type NatsConnection } from "../../platform/nats.ts";
 import { ensureTopology } from "./bootstrap-jetstream.ts";
-import type { BusWorld } from "./bus-contract-context.ts";
+import type { BusWorld } from "./bus-context.contract.ts";
 import { createJetStreamBus, type JetStreamBus } from "./bus-jetstream.ts";
 import { Requests } from "./requests-jetstream.ts";
 import { createTopology } from "./topology.ts";

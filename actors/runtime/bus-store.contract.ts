@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { DefectError } from "./assert.ts";
 import { type AppendOutcome, BusError, type StoredMessage } from "./bus.ts";
-import { bytes, type ContractContext, storedSequence, text } from "./bus-contract-context.ts";
+import { bytes, type ContractContext, storedSequence, text } from "./bus-context.contract.ts";
 
 /** What a stream keeps and by which rules, on both buses. */
 export function storeContract(c: ContractContext): void {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { BusError, type StoredMessage } from "./bus.ts";
-import { bytes, type ContractContext, text } from "./bus-contract-context.ts";
+import { bytes, type ContractContext, text } from "./bus-context.contract.ts";
 
 /** What happens by itself and what happens over a crash, on both buses. */
 export function timeContract(c: ContractContext): void {
@@ -97,9 +97,9 @@ export function timeContract(c: ContractContext): void {
         ackWaitMs: 1_000,
         ackPendingMax: 100,
         inFlightMax: 10,
-        onDelivery: ({ message, ack }) => {
-          tasks.add(text(message));
-          ack();
+        onDelivery: (delivery) => {
+          tasks.add(text(delivery.message));
+          delivery.ack();
         },
       });
       const schedule = { atMs: c.world.nowMs() + 1_000, target: c.t.inbox("core", at) };

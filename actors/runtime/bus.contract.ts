@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe } from "vitest";
 import { consumeContract } from "./bus-consume.contract.ts";
-import { type BusWorld, ContractContext } from "./bus-contract-context.ts";
+import { type BusWorld, ContractContext } from "./bus-context.contract.ts";
 import { storeContract } from "./bus-store.contract.ts";
 import { timeContract } from "./bus-time.contract.ts";
 

@@ -133,10 +133,15 @@ export interface Bus {
   last(stream: string, subject: string): Promise<StoredMessage | undefined>;
   /** The message with this sequence, from the stream's leader; undefined if it is gone. */
   get(stream: string, sequence: number): Promise<StoredMessage | undefined>;
-  /** The newest message of each subject, from any replica, as of one moment; a cut answer throws. At most 1,024 subjects. */
+  /** The newest message of each of 1,024 subjects or fewer, from any replica, as of one moment; a cut answer throws. */
   lastMany(stream: string, subjects: readonly string[]): Promise<ReadonlyMap<string, StoredMessage>>;
   /** Up to `count` messages from `fromSequence` on that match the filter, in order; empty at the end. */
-  range(stream: string, filter: string, fromSequence: number, count: number): Promise<readonly StoredMessage[]>;
+  range(
+    stream: string,
+    filter: string,
+    fromSequence: number,
+    count: number,
+  ): Promise<readonly StoredMessage[]>;
   /** How many messages each subject under the filter holds. */
   subjects(stream: string, filter: string): Promise<ReadonlyMap<string, number>>;
   status(stream: string): Promise<StreamStatus>;

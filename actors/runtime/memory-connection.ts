@@ -45,7 +45,7 @@ export interface MemoryServer {
   stream(name: string): MemoryStream;
   streamOf(subject: string): MemoryStream | undefined;
   consumer(options: PullOptions): MemoryConsumer;
-  /** Gives a core message to all that listen, streams included unless it is stored already; returns how many heard it. */
+  /** To all that listen, streams included unless it is stored already; returns how many heard it. */
   route(message: CoreMessage, isStored?: boolean): number;
   addInterest(interest: MemoryInterest): void;
   removeInterest(interest: MemoryInterest): void;

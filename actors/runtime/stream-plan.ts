@@ -5,7 +5,7 @@ export interface StreamPlan {
   readonly name: string;
   readonly description: string;
   readonly subjects: readonly string[];
-  /** Refuses what is over the byte limit. Schedules exclude it (10052): those streams push out nothing, see `bytesMax`. */
+  /** Refuses what is over the byte limit. Schedules exclude it (10052): those streams get no limit of their own. */
   readonly discardNew: boolean;
   /** Infinity: no limit of its own. */
   readonly bytesMax: number;
