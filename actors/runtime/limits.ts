@@ -65,6 +65,7 @@ export const LIMITS = Object.freeze({
   /** An idle log records its positions this long after others moved on (J5). */
   idlePositionMs: 30_000,
   purgeEveryMs: 5_000,
+  journalPurgeEveryMs: 600_000,
   /** The journal keeps at least this much. */
   logAgeMsMin: 86_400_000,
   /** Entries of a list page before it is closed. */

@@ -4,13 +4,14 @@ import type { Logger } from "../../platform/log.ts";
 import {
   CommitKind,
   LoadSchema,
-  TryingSchema,
+  ScheduleSchema,
   type Entry,
   type Load,
-  type Trying,
+  type Schedule,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { ActorDefinition } from "./actor.ts";
 import { Applier, type Filled } from "./applier.ts";
+import { CrashGuard } from "./crash-guard.ts";
 import { Derived } from "./derived.ts";
 import { Draft, encodeCommit, type CommitHead } from "./draft.ts";
 import { InputQueue, type Input, type InputSource, type Taken } from "./inputs.ts";
@@ -41,9 +42,6 @@ export interface LogOwnerOptions extends TakeoverOptions {
   readonly onDeadLetter: (kind: string, reason: string) => void;
 }
 
-/** Names the first entry of the carry list. */
-const CARRIED = { source: "carry", sequence: 0, index: 0 } as const;
-
 /** Why an owner ended. */
 export type OwnerEnd = "handed-over" | "fenced" | "aborted" | "failed";
 
@@ -58,6 +56,7 @@ export class LogOwner {
   readonly #derived: Derived;
   readonly #records: RecordProjector;
   readonly #events: EventProjector;
+  readonly #guard: CrashGuard;
   readonly #wake = new Wake();
   #reads: Reads | undefined;
   #carry: readonly Entry[];
@@ -70,10 +69,6 @@ export class LogOwner {
   #deadLettered = 0;
   #committedMs: number;
   #hasOthersMoved = false;
-  #poison: Trying | undefined;
-  #announced = "";
-  /** Commits that are still made one input at a time. */
-  #carefulLeft: number;
   #unprojectedSinceMs: number | undefined;
 
   constructor(options: LogOwnerOptions, claimed: Claimed) {
@@ -83,8 +78,7 @@ export class LogOwner {
     this.#carry = claimed.carry;
     this.#takeovers = claimed.takeovers;
     this.#positions = claimed.positions;
-    this.#poison = claimed.poison;
-    this.#carefulLeft = claimed.takeovers >= LIMITS.crashLoopTakeoversMin ? LIMITS.carefulCommitsMax : 0;
+    this.#guard = new CrashGuard(claimed.streams, claimed.takeovers, claimed.poison);
     this.#committedMs = options.clock.monotonicMs();
     this.queue = new InputQueue(claimed.positions);
     const { bus, clock, topology, group, log, actors, projections, abort } = options;
@@ -126,12 +120,7 @@ export class LogOwner {
       actors,
       projections,
       store: this.#store,
-      isPoison: (source, sequence, entry) => {
-        const stream = claimed.streams.get(source)?.name ?? source;
-        const isPoison = this.#isPoison({ stream, sequence: BigInt(sequence), entry });
-        if (isPoison) this.#poison = undefined;
-        return isPoison;
-      },
+      isPoison: (source, sequence, index) => this.#guard.takePoison(source, sequence, index),
       isKnownElsewhere,
       onDeadLetter,
     });
@@ -212,6 +201,12 @@ export class LogOwner {
     return this.#positions.get(source);
   }
 
+  /** Stores a timer's schedule again, if the record still has it armed: it should have fired long ago. */
+  rearm(schedule: Omit<Schedule, "$typeName">): void {
+    const armed = create(ScheduleSchema, schedule);
+    if (isArmed(this.#store, armed)) this.#derived.add(this.#claimed.journal.last, [], [armed], []);
+  }
+
   /** Keeps the event watermark near the log's end also where no events are, so that replay stays short. */
   async tick(): Promise<void> {
     try {
@@ -224,7 +219,7 @@ export class LogOwner {
   async #work(): Promise<void> {
     const { signal } = this.#options.abort;
     while (!this.#isReleasing && !signal.aborted) {
-      const draft = new Draft(this.#isCareful() ? 1 : LIMITS.commitStepsMax);
+      const draft = new Draft(this.#guard.isCareful ? 1 : LIMITS.commitStepsMax);
       const filled = await this.#fill(draft);
       if (signal.aborted) return;
       if (filled === "release") this.release();
@@ -242,30 +237,19 @@ export class LogOwner {
 
   /** In a crash loop one input is announced, then applied, at a time (J12). */
   async #fill(draft: Draft): Promise<Filled> {
-    if (!this.#isCareful()) return this.#applier.fill(draft, this.#carry, this.queue, this.#entriesMax);
+    if (!this.#guard.isCareful) return this.#applier.fill(draft, this.#carry, this.queue, this.#entriesMax);
     const isCarried = this.#carry.length > 0;
-    const next = this.queue.peek();
+    const next = isCarried ? undefined : this.queue.peek();
     if (next === undefined && !isCarried) return "all";
-    const { source, sequence, index } = isCarried || next === undefined ? CARRIED : next;
-    const stream = this.#claimed.streams.get(source)?.name ?? source;
-    const trying = create(TryingSchema, { stream, sequence: BigInt(sequence), entry: index });
-    const announcement = `${stream}/${sequence}/${index}/${this.#claimed.journal.last}`;
-    if (this.#announced !== announcement && !this.#isPoison(trying)) {
+    const { journal } = this.#claimed;
+    const trying = this.#guard.announcement(next, journal.last);
+    if (trying !== undefined) {
       const head = { ...this.#head(CommitKind.TRYING), trying };
       const data = encodeCommit(head, { carry: [...this.#carry] });
       if (!(await this.#append(data, head.id, { "Tw-Kind": "trying" }))) return "all";
-      this.#announced = `${stream}/${sequence}/${index}/${this.#claimed.journal.last}`;
+      this.#guard.announced(trying, journal.last);
     }
     return this.#applier.fill(draft, this.#carry, this.queue, isCarried ? 0 : 1);
-  }
-
-  #isCareful(): boolean {
-    return this.#carefulLeft > 0;
-  }
-
-  #isPoison({ stream, sequence, entry }: Pick<Trying, "stream" | "sequence" | "entry">): boolean {
-    const poison = this.#poison;
-    return poison?.stream === stream && poison.sequence === sequence && poison.entry === entry;
   }
 
   /** Waits for work; meanwhile an idle log records its positions now and then (J5). */
@@ -307,8 +291,7 @@ export class LogOwner {
     if (!(await this.#append(data, head.id, headers))) return;
     const sequence = this.#claimed.journal.last;
     this.#takeovers = 0;
-    this.#carefulLeft =
-      this.queue.length === 0 && draft.carry.length === 0 ? 0 : Math.max(0, this.#carefulLeft - 1);
+    this.#guard.committed(this.queue.length === 0 && draft.carry.length === 0);
     this.#carry = draft.carry;
     this.#applied += draft.steps;
     draft.commit(sequence);

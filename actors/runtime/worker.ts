@@ -11,10 +11,11 @@ import { LogOwner, type LogOwnerOptions, type OwnerEnd } from "./log-owner.ts";
 import { Membership } from "./membership.ts";
 import { placeLogs } from "./placement.ts";
 import type { ProjectionDefinition } from "./projection.ts";
-import { purgeBehind } from "./purge.ts";
+import { purgeInbox, purgeJournal } from "./purge.ts";
 import { Readers } from "./readers.ts";
 import type { TaskService } from "./task-queue.ts";
 import { HaltError, logEnd, takeOver, type TakeoverOptions } from "./takeover.ts";
+import { TimerSweep } from "./timer-sweep.ts";
 import type { Topology } from "./topology.ts";
 import { FencedError } from "./watermark.ts";
 
@@ -104,6 +105,8 @@ class GroupWorker implements Worker {
   #timer: TimerHandle | undefined;
   #isStopping = false;
   #purgedMs = 0;
+  #journalPurgedMs = 0;
+  readonly #sweep: TimerSweep;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -111,6 +114,7 @@ class GroupWorker implements Worker {
     this.#contracts = contractsHash(actors, projections);
     this.#actors = new Map(actors.map((definition) => [definition.kind, definition]));
     this.#membership = new Membership({ bus, clock, topology, group, workerId, contracts: this.#contracts });
+    this.#sweep = new TimerSweep(bus, clock, topology, group);
     this.#readers = new Readers({ bus, clock, topology, group });
   }
 
@@ -281,9 +285,18 @@ class GroupWorker implements Worker {
     const nowMs = this.#options.clock.monotonicMs();
     if (nowMs - this.#purgedMs < LIMITS.purgeEveryMs) return;
     this.#purgedMs = nowMs;
-    const { bus, topology, group } = this.#options;
+    const { bus, clock, topology, group } = this.#options;
     for (const { owner, isReady } of this.#holdings.values()) {
-      if (owner !== undefined && isReady) void purgeBehind(bus, topology, group, owner);
+      if (owner !== undefined && isReady) this.#inBackground(purgeInbox(bus, topology, group, owner));
     }
+    const ownerOf = (log: number) => this.#holdings.get(log)?.owner;
+    this.#inBackground(this.#sweep.step(ownerOf));
+    if (nowMs - this.#journalPurgedMs < LIMITS.journalPurgeEveryMs || ownerOf(0) === undefined) return;
+    this.#journalPurgedMs = nowMs;
+    this.#inBackground(purgeJournal(bus, clock, topology));
+  }
+
+  #inBackground(work: Promise<void>): void {
+    work.catch((error: unknown) => this.#options.log.error({ err: error }, "upkeep failed"));
   }
 }

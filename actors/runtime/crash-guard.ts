@@ -1,0 +1,67 @@
+import { create } from "@bufbuild/protobuf";
+import { TryingSchema, type Trying } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { StreamNames } from "./draft.ts";
+import type { Input, InputSource } from "./inputs.ts";
+import { LIMITS } from "./limits.ts";
+
+/** Names the first entry of a carry list. */
+const CARRIED = { source: "carry", sequence: 0, index: 0 } as const;
+
+/**
+ * What an owner knows of a crash loop (J12). After some takeovers in a row it is careful: one input a commit, each
+ * announced before it is applied, so that the next owner knows which one killed it.
+ */
+export class CrashGuard {
+  readonly #streams: StreamNames;
+  /** The input that the last owner announced and did not survive. */
+  #poison: Trying | undefined;
+  #carefulLeft: number;
+  #announced = "";
+
+  constructor(streams: StreamNames, takeovers: number, poison: Trying | undefined) {
+    this.#streams = streams;
+    this.#poison = poison;
+    this.#carefulLeft = takeovers >= LIMITS.crashLoopTakeoversMin ? LIMITS.carefulCommitsMax : 0;
+  }
+
+  get isCareful(): boolean {
+    return this.#carefulLeft > 0;
+  }
+
+  /** Counts a commit; the loop is over when nothing waits any more. */
+  committed(isIdle: boolean): void {
+    this.#carefulLeft = isIdle ? 0 : Math.max(0, this.#carefulLeft - 1);
+  }
+
+  /** True once, for the input that is to go to the dead letters unapplied. */
+  takePoison(source: InputSource, sequence: number, index: number): boolean {
+    const isPoison = this.#isPoison(this.#name({ source, sequence, index }));
+    if (isPoison) this.#poison = undefined;
+    return isPoison;
+  }
+
+  /** What must be announced before the next input is applied; undefined if it has been, or will not be applied. */
+  announcement(next: Input | undefined, lastSequence: number): Trying | undefined {
+    const trying = this.#name(next ?? CARRIED);
+    return this.#announced === key(trying, lastSequence) || this.#isPoison(trying) ? undefined : trying;
+  }
+
+  announced(trying: Trying, lastSequence: number): void {
+    this.#announced = key(trying, lastSequence);
+  }
+
+  #name({ source, sequence, index }: Pick<Input, "source" | "sequence" | "index">): Trying {
+    const stream = this.#streams.get(source)?.name ?? source;
+    return create(TryingSchema, { stream, sequence: BigInt(sequence), entry: index });
+  }
+
+  #isPoison({ stream, sequence, entry }: Trying): boolean {
+    const poison = this.#poison;
+    return poison?.stream === stream && poison.sequence === sequence && poison.entry === entry;
+  }
+}
+
+/** An announcement holds until the next message on the log. */
+function key({ stream, sequence, entry }: Trying, lastSequence: number): string {
+  return `${stream}/${sequence}/${entry}/${lastSequence}`;
+}
