@@ -39,21 +39,19 @@ export function appendHeaders(message: Append): Record<string, string> {
   return all;
 }
 
-/** A message that a consumer delivered. Headers are parsed when asked for: the journal's readers skip most messages. */
-export class DeliveredMessage implements StoredMessage {
+/** A message as it came. Own headers are picked out when asked for: the journal's readers skip most messages. */
+export class ReceivedMessage implements StoredMessage {
+  readonly subject: string;
   readonly sequence: number;
   readonly timestampMs: number;
   readonly #msg: Msg;
   #headers: Headers | undefined;
 
-  constructor(msg: Msg, info: DeliveryInfo) {
+  constructor(msg: Msg, subject: string, sequence: number, timestampMs: number) {
     this.#msg = msg;
-    this.sequence = info.streamSequence;
-    this.timestampMs = info.timestampMs;
-  }
-
-  get subject(): string {
-    return this.#msg.subject;
+    this.subject = subject;
+    this.sequence = sequence;
+    this.timestampMs = timestampMs;
   }
 
   get data(): Uint8Array {
@@ -64,6 +62,11 @@ export class DeliveredMessage implements StoredMessage {
     this.#headers ??= ownHeaders(this.#msg.headers);
     return this.#headers;
   }
+}
+
+/** A message that a consumer delivered. */
+export function deliveredMessage(msg: Msg, { streamSequence, timestampMs }: DeliveryInfo): StoredMessage {
+  return new ReceivedMessage(msg, msg.subject, streamSequence, timestampMs);
 }
 
 /** What the reply subject of a delivery tells. */
@@ -100,15 +103,15 @@ export function deliveryInfo(reply: string): DeliveryInfo | undefined {
 
 /** A message as a direct get answers it; undefined if it is a status. */
 export function directMessage(msg: Msg): StoredMessage | undefined {
-  const subject = msg.headers?.get("Nats-Subject") ?? "";
-  if (subject === "") return undefined;
-  return {
+  const { headers } = msg;
+  const subject = headers?.get("Nats-Subject") ?? "";
+  if (headers === undefined || subject === "") return undefined;
+  return new ReceivedMessage(
+    msg,
     subject,
-    sequence: Number(msg.headers?.get("Nats-Sequence")),
-    timestampMs: Date.parse(msg.headers?.get("Nats-Time-Stamp") ?? ""),
-    headers: ownHeaders(msg.headers),
-    data: msg.data,
-  };
+    Number(headers.get("Nats-Sequence")),
+    Date.parse(headers.get("Nats-Time-Stamp")),
+  );
 }
 
 /** A message as `STREAM.MSG.GET` answers it. */

@@ -1,8 +1,8 @@
 import type { Msg, Subscription as NatsSubscription } from "@nats-io/nats-core";
 import type { TimerHandle } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/log.ts";
-import type { Delivery, PullOptions, Subscription } from "./bus.ts";
-import { DeliveredMessage, deliveryInfo } from "./message-jetstream.ts";
+import type { Delivery, PullOptions, StoredMessage, Subscription } from "./bus.ts";
+import { deliveredMessage, deliveryInfo } from "./message-jetstream.ts";
 import { guard, type Requests } from "./requests-jetstream.ts";
 
 const HEARTBEAT_MS = 1_000;
@@ -158,7 +158,7 @@ export class JetStreamPull implements Subscription {
       return;
     }
     this.#held.set(reply, this.#heardMs);
-    const message = new DeliveredMessage(msg, info);
+    const message = deliveredMessage(msg, info);
     guard(() => this.#options.onDelivery(this.#delivery(message, info.attempt, reply)));
     this.#requestMore();
   }
@@ -176,7 +176,7 @@ export class JetStreamPull implements Subscription {
     this.#later();
   }
 
-  #delivery(message: DeliveredMessage, attempt: number, reply: string): Delivery {
+  #delivery(message: StoredMessage, attempt: number, reply: string): Delivery {
     let isEnded = false;
     const end = (what: string) => {
       if (isEnded) return;

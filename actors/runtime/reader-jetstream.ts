@@ -4,7 +4,7 @@ import type { Logger } from "../../platform/log.ts";
 import type { Random } from "../../platform/random.ts";
 import type { ReadOptions, Subscription } from "./bus.ts";
 import { LIMITS } from "./limits.ts";
-import { DeliveredMessage, deliveryInfo } from "./message-jetstream.ts";
+import { deliveredMessage, deliveryInfo } from "./message-jetstream.ts";
 import { status as streamStatus } from "./queries-jetstream.ts";
 import { guard, type Requests } from "./requests-jetstream.ts";
 
@@ -160,7 +160,7 @@ export class JetStreamReader implements Subscription {
     this.#received++;
     if (info.streamSequence >= (this.#next ?? 0)) {
       this.#next = info.streamSequence + 1;
-      guard(() => this.#options.onMessage(new DeliveredMessage(msg, info)));
+      guard(() => this.#options.onMessage(deliveredMessage(msg, info)));
     }
     if (info.pending === 0 && this.#isCurrent(name)) guard(() => this.#caughtUp());
   }
