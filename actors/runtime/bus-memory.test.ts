@@ -89,6 +89,32 @@ describe("memory bus, faults", () => {
     }
   });
 
+  it("loses with the server what was on its way", async () => {
+    const { clock, nats } = memory({
+      ...noFaults,
+      operation: () => ({ requestDelayMs: 10, replyDelayMs: 10 }),
+    });
+    const bus = nats.connect("a");
+    const outcomes: unknown[] = [];
+    const send = () =>
+      void bus.append({ subject: topology.inbox("core", 0), data }).then((outcome) => outcomes.push(outcome));
+    send();
+    await clock.pass(15); // stored, the answer is on its way
+    send();
+    nats.stop();
+    await clock.pass(5);
+    nats.start();
+    await clock.pass(100);
+    expect(outcomes).toEqual([
+      { kind: "unknown", reason: "disconnected" },
+      { kind: "unknown", reason: "disconnected" },
+    ]);
+    expect(nats.inspect(topology.streams.inbox)).toHaveLength(1);
+    send();
+    await clock.pass(100);
+    expect(outcomes[2]).toMatchObject({ kind: "stored", sequence: 2 });
+  });
+
   it("answers a multi-get as a follower that is behind", async () => {
     let staleChanges = 0;
     const { nats } = memory({ ...noFaults, staleChanges: () => staleChanges });

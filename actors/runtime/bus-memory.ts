@@ -35,6 +35,7 @@ export class MemoryNats {
   readonly #interests = new Set<MemoryInterest>();
   readonly #server: MemoryServer;
   #isRunning = true;
+  #epoch = 1;
   #inboxes = 0;
   /** Schedules that came due while the server was down. */
   #overdue: (() => void)[] = [];
@@ -89,6 +90,7 @@ export class MemoryNats {
   /** kill -9 of the server. What is stored stays; what was on its way is lost. */
   stop(): void {
     this.#isRunning = false;
+    this.#epoch++;
   }
 
   start(): void {
@@ -126,6 +128,7 @@ export class MemoryNats {
       clock: this.#clock,
       faults: () => this.faults,
       isRunning: () => this.#isRunning,
+      epoch: () => this.#epoch,
       stream: (name) => this.#stream(name),
       streamOf: (subject) => this.#streamOf(subject),
       consumer: (options) => this.#consumer(options),

@@ -41,6 +41,8 @@ export interface MemoryServer {
   readonly clock: Clock;
   faults(): MemoryFaults;
   isRunning(): boolean;
+  /** Another number after each crash: what was on its way then is lost. */
+  epoch(): number;
   /** @throws BusError if there is none. */
   stream(name: string): MemoryStream;
   streamOf(subject: string): MemoryStream | undefined;
@@ -234,8 +236,9 @@ export class MemoryConnection implements Bus {
 
   #send(fate: MemoryFate, run: () => void): void {
     if (fate.isRequestLost === true || !this.server.isRunning()) return;
+    const epoch = this.server.epoch();
     this.#outbound.send(fate.requestDelayMs ?? 0, () => {
-      if (this.server.isRunning()) run();
+      if (this.server.epoch() === epoch && this.server.isRunning()) run();
     });
   }
 
@@ -285,7 +288,7 @@ export class MemoryConnection implements Bus {
         if (!this.server.isRunning()) return settle(() => onSilence("not connected"));
         if (fate.isInFlight === true) return settle(() => onSilence("another write is in flight"));
         timer = this.#expectAnswer(fate, timeoutMs, () => settle(() => onSilence("timeout")));
-        this.#transport(fate, run, settle);
+        this.#transport(fate, run, settle, () => settle(() => onSilence("disconnected")));
       });
     });
   }
@@ -298,14 +301,23 @@ export class MemoryConnection implements Bus {
     return isCertain ? undefined : this.server.clock.setTimer(onTimeout, timeoutMs);
   }
 
-  #transport<T>(fate: MemoryFate, run: () => T, settle: (produce: () => T) => void): void {
+  #transport<T>(
+    fate: MemoryFate,
+    run: () => T,
+    settle: (produce: () => T) => void,
+    onBroken: () => void,
+  ): void {
     const { isRequestLost = false, isReplyLost = false, lateMs, requestDelayMs = 0, replyDelayMs = 0 } = fate;
+    const epoch = this.server.epoch();
     const land = () => {
+      // The way of a late request does not end with the connection.
+      if (lateMs === undefined && this.server.epoch() !== epoch) return onBroken();
       if (!this.server.isRunning()) return;
       const produce = attempt(run);
       if (isReplyLost || lateMs !== undefined) return;
-      if (replyDelayMs <= 0) settle(produce);
-      else this.server.clock.setTimer(() => settle(produce), replyDelayMs);
+      if (replyDelayMs <= 0) return settle(produce);
+      const arrive = () => (this.server.epoch() === epoch ? settle(produce) : onBroken());
+      this.server.clock.setTimer(arrive, replyDelayMs);
     };
     if (isRequestLost) return;
     if (lateMs !== undefined) this.server.clock.setTimer(land, lateMs);

@@ -123,7 +123,7 @@ export class MemoryConsumer {
       this.#attempts.delete(sequence);
     }
     const message = this.#stream.next(this.#next, this.#matches);
-    if (message !== undefined) this.#next = message.sequence + 1;
+    this.#next = (message?.sequence ?? this.#stream.lastSequence) + 1;
     return message;
   }
 

@@ -7,6 +7,13 @@ import { createMatcher } from "./subject-match.ts";
 /** Messages that are on their way to one reader at once. */
 const IN_FLIGHT_MAX = 256;
 
+interface Batch {
+  readonly messages: readonly StoredMessage[];
+  /** Where to look on after it. */
+  readonly next: number;
+  readonly isLast: boolean;
+}
+
 /** An ordered reader: what it lost on the way it gets again from the next sequence. */
 export class MemoryReader implements Subscription {
   readonly #connection: MemoryConnection;
@@ -46,7 +53,10 @@ export class MemoryReader implements Subscription {
     const { server } = this.#connection;
     if (this.#isClosed || this.#isSending || !server.isRunning()) return;
     const batch = this.#collect();
-    if (batch.messages.length === 0 && this.#wasCaughtUp) return;
+    if (batch.messages.length === 0 && this.#wasCaughtUp) {
+      this.#next = batch.next; // what does not match is looked at once
+      return;
+    }
     this.#isSending = true;
     const { delayMs = 0, resetMs } =
       server.faults().delivery({
@@ -65,28 +75,28 @@ export class MemoryReader implements Subscription {
     this.pump();
   }
 
-  #collect(): { messages: StoredMessage[]; isLast: boolean } {
+  #collect(): Batch {
     const messages: StoredMessage[] = [];
     for (const sequence of this.#snapshot) {
-      if (messages.length === IN_FLIGHT_MAX) return { messages, isLast: false };
+      if (messages.length === IN_FLIGHT_MAX) return { messages, next: this.#next, isLast: false };
       const message = this.#stream.get(sequence);
       if (message !== undefined) messages.push(message);
     }
-    let from = this.#next;
+    let next = this.#next;
     for (;;) {
-      const message = this.#stream.next(from, this.#matches);
-      if (message === undefined) return { messages, isLast: true };
-      if (messages.length === IN_FLIGHT_MAX) return { messages, isLast: false };
+      const message = this.#stream.next(next, this.#matches);
+      if (message === undefined) return { messages, next: this.#stream.lastSequence + 1, isLast: true };
+      if (messages.length === IN_FLIGHT_MAX) return { messages, next, isLast: false };
       messages.push(message);
-      from = message.sequence + 1;
+      next = message.sequence + 1;
     }
   }
 
-  #deliver({ messages, isLast }: { messages: StoredMessage[]; isLast: boolean }): void {
+  #deliver({ messages, next, isLast }: Batch): void {
     this.#isSending = false;
     const last = messages.at(-1)?.sequence ?? 0;
-    this.#snapshot = this.#snapshot.filter((sequence) => sequence > last);
-    this.#next = Math.max(this.#next, last + 1);
+    this.#snapshot = isLast ? [] : this.#snapshot.filter((sequence) => sequence > last);
+    this.#next = Math.max(this.#next, next);
     this.#wasCaughtUp = isLast;
     for (const message of messages) {
       if (this.#isClosed) return;

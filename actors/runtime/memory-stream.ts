@@ -158,8 +158,15 @@ export class MemoryStream {
   }
 
   range(filter: string, fromSequence: number, count: number): StoredMessage[] {
-    const matches = createMatcher([filter]);
     const found: StoredMessage[] = [];
+    if (!isWildcard(filter)) {
+      for (const sequence of this.#bySubject.get(filter) ?? []) {
+        const message = sequence < fromSequence || found.length >= count ? undefined : this.get(sequence);
+        if (message !== undefined) found.push(message);
+      }
+      return found;
+    }
+    const matches = createMatcher([filter]);
     for (let from = fromSequence; found.length < count;) {
       const message = this.next(from, matches);
       if (message === undefined) break;
