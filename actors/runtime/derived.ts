@@ -5,12 +5,15 @@ import {
   DeadLetterSchema,
   EntrySchema,
   FiringSchema,
+  TaskBundleSchema,
   TaskSchema,
   type DeadLetter,
   type Schedule,
   type Task,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { assert } from "./assert.ts";
 import type { Append, Bus } from "./bus.ts";
+import { HEADER } from "./headers.ts";
 import { LIMITS } from "./limits.ts";
 import type { Topology } from "./topology.ts";
 
@@ -70,11 +73,11 @@ export class Derived {
     schedules: readonly Schedule[],
     deadLetters: readonly DeadLetter[],
   ): void {
-    const count = tasks.length + schedules.length + deadLetters.length;
+    const messages = [...this.#taskMessages(tasks), ...deadLetters.map((letter) => this.#deadLetter(letter))];
+    const count = messages.length + schedules.length;
     if (count === 0) return;
     this.#open.set(sequence, (this.#open.get(sequence) ?? 0) + count);
-    for (const task of tasks) this.#queue.push({ sequence, message: this.#task(task) });
-    for (const letter of deadLetters) this.#queue.push({ sequence, message: this.#deadLetter(letter) });
+    for (const message of messages) this.#queue.push({ sequence, message });
     const { clock } = this.#options;
     for (const schedule of schedules) {
       const isSoon = Number(schedule.deadlineMs) <= clock.nowMs() + LIMITS.scheduleDelayMs;
@@ -133,6 +136,40 @@ export class Derived {
     const left = (this.#open.get(sequence) ?? 0) - 1;
     if (left > 0) this.#open.set(sequence, left);
     else this.#open.delete(sequence);
+  }
+
+  /** Tasks of one queue travel together: with every message synced, messages are what costs. */
+  #taskMessages(tasks: readonly Task[]): Append[] {
+    const bundles: Task[][] = [];
+    const open = new Map<string, { readonly tasks: Task[]; bytes: number }>();
+    for (const task of tasks) {
+      let bundle = open.get(task.queue);
+      const isFull =
+        bundle === undefined ||
+        bundle.tasks.length >= LIMITS.taskBundleMax ||
+        bundle.bytes + task.body.length > LIMITS.taskBundleBytesMax;
+      if (bundle === undefined || isFull) {
+        bundle = { tasks: [], bytes: 0 };
+        open.set(task.queue, bundle);
+        bundles.push(bundle.tasks);
+      }
+      bundle.tasks.push(task);
+      bundle.bytes += task.body.length;
+    }
+    return bundles.map((bundle) => this.#taskMessage(bundle));
+  }
+
+  #taskMessage(tasks: readonly Task[]): Append {
+    const [first] = tasks;
+    assert(first, "a bundle holds a task");
+    if (tasks.length === 1) return this.#task(first);
+    const { topology, group, log } = this.#options;
+    return {
+      subject: topology.taskBundle(first.queue, group, log, first.id),
+      data: toBinary(TaskBundleSchema, create(TaskBundleSchema, { tasks: [...tasks] })),
+      headers: { [HEADER.entries]: String(tasks.length) },
+      messageId: `${first.id}+${tasks.length}`,
+    };
   }
 
   #task(task: Task): Append {

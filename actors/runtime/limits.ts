@@ -49,6 +49,9 @@ export const LIMITS = Object.freeze({
   projectionDelayMs: 50,
   /** A schedule due later than this may wait that long before it is stored: most are cancelled first. */
   scheduleDelayMs: 1_000,
+  /** Tasks of one commit that travel in one message, and are worked on at once by one worker. */
+  taskBundleMax: 32,
+  taskBundleBytesMax: 262_144,
   appendTimeoutMs: 2_000,
   readTimeoutMs: 2_000,
   retryDelayMs: 100,

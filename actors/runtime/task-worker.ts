@@ -2,6 +2,7 @@ import { sleep, type TimerHandle } from "../../platform/clock.ts";
 import type { Delivery, Subscription } from "./bus.ts";
 import { InboxWriter } from "./inbox-writer.ts";
 import { RunningTask } from "./running-task.ts";
+import { isTaskBundle, splitBundle } from "./task-bundle.ts";
 import type { TaskService } from "./task-queue.ts";
 import type { TaskWorkerOptions } from "./worker.ts";
 
@@ -22,7 +23,8 @@ const ACK_WAIT_MS = 3_000;
 const HEARTBEAT_MS = ACK_WAIT_MS / 3;
 /** Deliveries of one queue without an ack, over all workers. */
 const ACK_PENDING_MAX = 8_192;
-const IN_FLIGHT_MAX = 256;
+/** Deliveries of one queue worked on at once by one process; a bundle is one. */
+const IN_FLIGHT_MAX = 128;
 /** How long `stop` waits for handlers, and then for what they leave behind. */
 const STOP_WAIT_MS = 5_000;
 const STOP_POLL_MS = 20;
@@ -67,8 +69,22 @@ class Worker implements TaskWorker {
       ackWaitMs: ACK_WAIT_MS,
       ackPendingMax: ACK_PENDING_MAX,
       inFlightMax,
-      onDelivery: (delivery) => void this.#work(service, delivery),
+      onDelivery: (delivery) => this.#start(service, delivery),
     });
+  }
+
+  #start(service: TaskService, delivery: Delivery): void {
+    if (!isTaskBundle(delivery.message)) return void this.#work(service, delivery);
+    try {
+      for (const part of splitBundle(this.#options, delivery)) void this.#work(service, part);
+    } catch (error) {
+      // Its tasks' actors hear of it at the tasks' deadlines.
+      this.#options.log.error(
+        { err: error, subject: delivery.message.subject },
+        "bundle of tasks is not readable",
+      );
+      delivery.ack();
+    }
   }
 
   async #work(service: TaskService, delivery: Delivery): Promise<void> {

@@ -51,6 +51,8 @@ export interface Topology {
   record(kind: string, tenant: string, key: string): string;
   mark(group: string, log: number): string;
   task(queue: string, tenant: string, key: string, id: string): string;
+  /** Several tasks of one commit in one message. */
+  taskBundle(queue: string, group: string, log: number, id: string): string;
   retry(queue: string, tenant: string, key: string, id: string): string;
   event(tenant: string, kind: string, key: string, event: string): string;
   eventMark(group: string, log: number | "*"): string;
@@ -113,6 +115,7 @@ export function createTopology(
     record: (kind, tenant, key) => `$KV.${bucket}.${kind}.${tenant}.${key}`,
     mark: (g, l) => `$KV.${bucket}.mark.${g}.${l}`,
     task: (queue, tenant, key, id) => `${dot}task.${queue}.${tenant}.${key}.${id}`,
+    taskBundle: (queue, g, l, id) => `${dot}task.${queue}.bundle.${g}-${l}.${id}`,
     retry: (queue, tenant, key, id) => `${dot}retry.${queue}.${tenant}.${key}.${id}`,
     event: (tenant, kind, key, event) => `${dot}ev.${tenant}.${kind}.${key}.${event}`,
     eventMark: (g, l) => `${dot}evmark.${g}.${l}`,

@@ -27,6 +27,9 @@ function createSystem() {
   const base = { clock, random, topology, log: silentLogger };
   const definitions = { actors: [sampleActor], projections: [sampleProjection] };
   const charges = new Map<string, bigint>();
+  const attempts: bigint[] = [];
+  /** Payments that fail once. */
+  const failing = new Set<bigint>();
   const worker = (workerId: string, group = "core") => {
     const bus = nats.connect(workerId);
     return { bus, worker: startWorker({ ...base, ...definitions, bus, group, workerId }) };
@@ -37,6 +40,8 @@ function createSystem() {
   };
   const client = createActorClient({ ...base, bus: nats.connect("client") });
   const service = serveTasks(samplePayments, async ({ amount }, { taskId }) => {
+    attempts.push(amount);
+    if (failing.delete(amount)) throw new Error("not this time");
     charges.set(taskId, amount);
     return { amount };
   });
@@ -56,7 +61,21 @@ function createSystem() {
     requestId = `r${++calls}`,
   ) => finish(client.call(m, { tenant: "demo", key }, message as never, { requestId, timeoutMs: 15_000 }));
   const read = (key: string) => finish(client.read("sample", SampleStateSchema, { tenant: "demo", key }));
-  return { clock, nats, topology, worker, workerWith, client, tasks, charges, call, read, finish };
+  return {
+    clock,
+    nats,
+    topology,
+    worker,
+    workerWith,
+    client,
+    tasks,
+    charges,
+    attempts,
+    failing,
+    call,
+    read,
+    finish,
+  };
 }
 
 async function ready(system: ReturnType<typeof createSystem>, worker: Worker, logs = 4) {
@@ -116,6 +135,21 @@ describe("a worker", () => {
     expect(paid.message).toMatchObject({ balance: 6n });
     expect((await system.read("a")).state).toMatchObject({ paid: 4n });
     expect([...system.charges.values()]).toEqual([4n]);
+  });
+
+  it("tries a task of a bundle again alone, and the others once", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 1_000n });
+    const amounts = Array.from({ length: 20 }, (_, i) => BigInt(i + 1));
+    system.failing.add(7n);
+    await Promise.all(amounts.map((amount) => system.call(method.pay, "a", { amount })));
+    expect((await system.read("a")).state).toMatchObject({ balance: 790n, paid: 210n, givenUp: 0 });
+    const attempts = amounts.map((amount) => system.attempts.filter((tried) => tried === amount).length);
+    expect(attempts).toEqual(amounts.map((amount) => (amount === 7n ? 2 : 1)));
+    const bus = system.nats.connect("look");
+    const stored = await system.finish(bus.subjects(system.topology.streams.tasks, "task.>"));
+    expect([...stored.keys()].some((subject) => subject.includes(".bundle."))).toBe(true);
   });
 
   it("fires a timer once", async () => {
