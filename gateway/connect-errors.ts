@@ -52,7 +52,6 @@ export const codeByReason = {
   CANCELED: Code.Canceled,
   SKU_TAKEN: Code.AlreadyExists,
   INSUFFICIENT_STOCK: Code.FailedPrecondition,
-  DEAD_LETTER_CLOSED: Code.FailedPrecondition,
   LIMIT_EXCEEDED: Code.ResourceExhausted,
 } as const satisfies Record<ReasonName, Code>;
 
@@ -184,10 +183,12 @@ function fromRefusal({ reason, message, metadata, ...rest }: DomainError, reques
       requestId,
     );
   }
-  const { resource_type: type, resource_name: name } = metadata;
+  const { resource: type, id: name } = metadata;
   const resource =
     reason === "NOT_FOUND" && type !== undefined && name !== undefined ? { resource: { type, name } } : {};
-  return edgeError(reason, message, { metadata, ...resource });
+  const { field } = metadata;
+  const violations = field === undefined ? [] : [{ field, description: message, rule: reason.toLowerCase() }];
+  return edgeError(reason, message, { metadata, violations, ...resource });
 }
 
 function fromCallError(error: CallError, requestId: string): ConnectError {

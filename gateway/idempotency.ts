@@ -8,7 +8,7 @@ import { fieldError } from "./connect-errors.ts";
 
 /** A write with its identity: the same caller, method and key address the same actor. */
 export interface WriteIdentity {
-  /** Goes with the command, so that its actor knows the repeat. */
+  /** Goes with the command, so that its actor knows the repeat: one actor gets requests of several methods and callers. */
   readonly requestId: string;
   /** SHA-256 of the canonical request: another one under the same key is refused. */
   readonly fingerprint: Uint8Array;
@@ -44,15 +44,15 @@ export function identifyWrite<D extends DescMessage>(
 ): WriteIdentity {
   const given = givenKey(request.requestId, context.requestHeader.get(IDEMPOTENCY_HEADER));
   const { tenant, principal } = scopeOf(context);
-  const requestId = given ?? `auto-${random.id()}`;
-  const scope = [tenant, principal, `${context.service.typeName}/${context.method.name}`, requestId];
+  const scope = [tenant, principal, `${context.service.typeName}/${context.method.name}`, given];
   const digest = given === undefined ? undefined : createHash("sha256").update(scope.join("\0")).digest();
+  const id = digest === undefined ? random.id() : base32(digest);
   return {
-    requestId,
+    requestId: id,
     // A key that the server has just made meets no other request.
     fingerprint:
       digest === undefined ? NO_FINGERPRINT : fingerprint(schema, request, ["request_id", ...neutral]),
-    actorKey: (prefix) => `${prefix}_${digest === undefined ? requestId.slice(5) : base32(digest)}`,
+    actorKey: (prefix) => `${prefix}_${id}`,
     isGiven: given !== undefined,
   };
 }

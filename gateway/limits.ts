@@ -33,6 +33,8 @@ export const GATEWAY_LIMITS = Object.freeze({
   watchLingerMs: 60_000,
   /** Aggregates are sent at most this often. */
   aggregateIntervalMs: 250,
+  /** A watch of stock sends what has changed at most this often. */
+  stockIntervalMs: 100,
   /** Time between "not ready" and closing the port: load balancers need it to look away. */
   drainDelayMs: 0,
   /** Calls that are under way at a drain may go on this long. */

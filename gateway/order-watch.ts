@@ -1,0 +1,201 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext } from "@connectrpc/connect";
+import { LRUCache } from "lru-cache";
+import type { RecordUpdate } from "../actors/runtime/index.ts";
+import type { Clock } from "../platform/clock.ts";
+import { type OrderState, OrderStateSchema } from "../proto/gen/tradewind/actors/order/v1/order_state_pb.ts";
+import { OrderStatus } from "../proto/gen/tradewind/order/v1/order_pb.ts";
+import type {
+  Wait,
+  WatchOrderRequest,
+  WatchOrderResponseSchema,
+  WatchOrdersRequest,
+  WatchOrdersResponseSchema,
+} from "../proto/gen/tradewind/order/v1/order_service_pb.ts";
+import { scopeOf } from "./call-scope.ts";
+import { notFound } from "./connect-errors.ts";
+import { parseCursor, positionText } from "./cursor.ts";
+import type { GatewayLimits } from "./limits.ts";
+import { listRecords } from "./listing.ts";
+import { createMailbox, type Mailbox } from "./mailbox.ts";
+import { hasReached, isFinal, isSettled } from "./order-status.ts";
+import { untilReady } from "./record-feed.ts";
+import type { ServiceDeps } from "./service-deps.ts";
+import { orderView } from "./views.ts";
+
+export const ORDER_KIND = "order";
+
+type Change = RecordUpdate<typeof OrderStateSchema>;
+type OrderEvent = MessageInitShape<typeof WatchOrderResponseSchema>;
+type OrdersEvent = MessageInitShape<typeof WatchOrdersResponseSchema>;
+
+/** Orders that one watcher is known to have seen; what is older is told as if it were new. */
+const SEEN_MAX = 10_000;
+
+/** What a watcher of many orders wants to see. */
+export interface OrderSelection {
+  readonly customerId: string;
+  readonly oldestMs: number;
+  readonly before: { readonly createdMs: number; readonly id: string } | undefined;
+  readonly matches: (state: OrderState) => boolean;
+}
+
+/** The order now, then each newer state; ends with the last one. The cursor is the order's revision. */
+export async function* watchOrder(
+  deps: ServiceDeps,
+  limits: GatewayLimits,
+  { orderId, cursor, untilSettled }: WatchOrderRequest,
+  context: HandlerContext,
+): AsyncGenerator<OrderEvent> {
+  const { tenant } = scopeOf(context);
+  const { signal } = context;
+  const isOver = (state: OrderState) => isFinal(state) || (untilSettled && isSettled(state));
+  let seen = BigInt(parseCursor(cursor) ?? -1);
+  let previousStatus: OrderStatus = OrderStatus.UNSPECIFIED;
+  const mailbox = mailboxOf(deps.clock, signal, limits);
+  const watch = deps.client.watch(ORDER_KIND, OrderStateSchema, tenant, orderId, (change) =>
+    mailbox.put(orderId, change),
+  );
+  const read = async () =>
+    (await deps.client.read(ORDER_KIND, OrderStateSchema, { tenant, key: orderId })).state;
+  try {
+    await untilReady(watch, deps.clock, signal);
+    let state = await read();
+    if (state === undefined) throw notFound("order", orderId);
+    for (;;) {
+      if (state !== undefined && state.revision > seen) {
+        const order = orderView(tenant, orderId, state);
+        const event =
+          seen < 0n ? ({ case: "snapshot", value: order } as const) : updateOf(order, previousStatus);
+        seen = state.revision;
+        previousStatus = state.status;
+        yield { cursor: String(seen), event };
+      }
+      if (state !== undefined && isOver(state)) return;
+      const mail = await mailbox.take();
+      if (mail.kind === "items") {
+        state = mail.items.at(-1)?.state;
+        continue;
+      }
+      yield { cursor: String(seen), event: heartbeat(deps.clock) };
+      // Looked up now and then, so that no lost change can keep the stream from its end.
+      state = await read();
+    }
+  } finally {
+    watch.close();
+  }
+}
+
+function updateOf(order: ReturnType<typeof orderView>, previousStatus: OrderStatus) {
+  return { case: "update", value: { order, previousStatus } } as const;
+}
+
+/** Matching orders now, then each that appears, changes, or stops to match. The cursor is a sequence of the bucket. */
+export async function* watchOrders(
+  deps: ServiceDeps,
+  limits: GatewayLimits,
+  selection: OrderSelection,
+  { cursor, snapshotSize }: WatchOrdersRequest,
+  context: HandlerContext,
+): AsyncGenerator<OrdersEvent> {
+  const { tenant } = scopeOf(context);
+  const resume = parseCursor(cursor);
+  const mailbox = mailboxOf(deps.clock, context.signal, limits);
+  const seen = new LRUCache<string, { revision: bigint; status: OrderStatus }>({ max: SEEN_MAX });
+  const feed = deps.orderFeeds.join(tenant, (change) => mailbox.put(change.key, change));
+  let position = resume ?? 0;
+  try {
+    await untilReady(feed, deps.clock, context.signal);
+    const missed = resume === undefined ? undefined : feed.since(resume);
+    for (const change of missed ?? []) mailbox.put(change.key, change);
+    let needsSnapshot = missed === undefined;
+    for (;;) {
+      if (needsSnapshot) {
+        position = feed.newest;
+        const orders = await newestOrders(deps, tenant, selection, snapshotSize || limits.pageSizeDefault);
+        seen.clear();
+        for (const { id, state } of orders) seen.set(id, { revision: state.revision, status: state.status });
+        const views = orders.map(({ id, state }) => orderView(tenant, id, state));
+        yield { cursor: positionText(position), event: { case: "snapshot", value: { orders: views } } };
+      }
+      const mail = await mailbox.take();
+      needsSnapshot = mail.kind === "overflow";
+      if (mail.kind === "heartbeat") yield { cursor: positionText(position), event: heartbeat(deps.clock) };
+      if (mail.kind !== "items") continue;
+      for (const { key, state, sequence } of mail.items) {
+        position = Math.max(position, sequence);
+        const before = seen.get(key);
+        if (state === undefined || (before !== undefined && state.revision <= before.revision)) continue;
+        const isMatch = selection.matches(state);
+        if (isMatch) seen.set(key, { revision: state.revision, status: state.status });
+        else if (!seen.delete(key)) continue;
+        yield {
+          cursor: positionText(position),
+          event: updateOf(orderView(tenant, key, state), before?.status ?? 0),
+        };
+      }
+    }
+  } finally {
+    feed.close();
+  }
+}
+
+async function newestOrders(
+  { client }: ServiceDeps,
+  tenant: string,
+  { customerId, oldestMs, before, matches }: OrderSelection,
+  pageSize: number,
+) {
+  const { items } = await listRecords(client, {
+    tenant,
+    list: "orders",
+    kind: ORDER_KIND,
+    schema: OrderStateSchema,
+    after: before,
+    pageSize,
+    matchesEntry: ({ customer_id: customer }) => customerId === "" || customer === customerId,
+    matchesRecord: matches,
+    oldestMs,
+  });
+  return items;
+}
+
+/** Waits until the order got as far as `wait` asks, at most `timeoutMs`. @returns the newest state seen */
+export async function awaitOrder(
+  { client, clock }: ServiceDeps,
+  tenant: string,
+  key: string,
+  wait: Wait,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<OrderState> {
+  const endMs = clock.monotonicMs() + timeoutMs;
+  const mailbox = createMailbox<Change>({ clock, signal, heartbeatMs: timeoutMs, keysMax: 1 });
+  const watch = client.watch(ORDER_KIND, OrderStateSchema, tenant, key, (change) => mailbox.put(key, change));
+  try {
+    await untilReady(watch, clock, signal);
+    let { state } = await client.read(ORDER_KIND, OrderStateSchema, { tenant, key });
+    if (state === undefined) throw notFound("order", key);
+    while (!hasReached(state, wait) && clock.monotonicMs() < endMs) {
+      const mail = await mailbox.take();
+      const newest: OrderState | undefined = mail.kind === "items" ? mail.items.at(-1)?.state : undefined;
+      if (newest !== undefined && newest.revision > state.revision) state = newest;
+    }
+    return state;
+  } finally {
+    watch.close();
+  }
+}
+
+function mailboxOf(
+  clock: Clock,
+  signal: AbortSignal,
+  { heartbeatMs, watchPendingMax }: GatewayLimits,
+): Mailbox<Change> {
+  return createMailbox<Change>({ clock, signal, heartbeatMs, keysMax: watchPendingMax });
+}
+
+function heartbeat(clock: Clock) {
+  return { case: "heartbeat", value: { time: timestampFromMs(clock.nowMs()) } } as const;
+}
