@@ -1,4 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
+import { Kvm } from "@nats-io/kv";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../platform/clock.ts";
 import { silentLogger as log } from "../../platform/log.ts";
@@ -135,6 +136,35 @@ describe("ensureTopology", () => {
     await bus.append({ subject: topology.record("order", "acme", "K"), data: Buffer.from("x") });
     await admin.api(`STREAM.DELETE.${topology.streams.log}`);
     await expect(ensureTopology({ nc, topology, log })).rejects.toThrow(`${topology.streams.log} is missing`);
+  });
+
+  it("makes buckets that key-value clients can use", async () => {
+    const { shard, topology } = await made();
+    const kv = await new Kvm(nc).open(`actors_${shard}`);
+    await bus.append({ subject: topology.record("order", "acme", "K1"), data: Buffer.from("record") });
+    expect((await kv.get("order.acme.K1"))?.string()).toBe("record");
+    await kv.put("order.acme.K2", "by hand");
+    await kv.delete("order.acme.K1");
+    expect(await bus.last(topology.streams.actors, topology.record("order", "acme", "K1"))).toMatchObject({
+      headers: { "KV-Operation": "DEL" },
+    });
+    const status = await kv.status();
+    expect(status).toMatchObject({
+      bucket: `actors_${shard}`,
+      history: 1,
+      description: expect.stringMatching(/^Tradewind/),
+    });
+  });
+
+  it("says at once when the store is smaller than its shares", async () => {
+    const small = await testServer({ maxFileStoreBytes: 50_000_000 });
+    const connection = await connectNats({ servers: small.url, name: "test", log });
+    const topology = createTopology();
+    await expect(
+      ensureTopology({ nc: connection, topology, log, storeBytesMax: 10_000_000_000 }),
+    ).rejects.toThrow(/10047/);
+    await connection.close();
+    await small.stop();
   });
 
   it("makes the leases again, which hold nothing that lasts", async () => {

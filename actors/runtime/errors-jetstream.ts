@@ -51,6 +51,7 @@ export class ApiCallError extends BusError {
   constructor(call: string, error: ApiError) {
     super(`${call}: ${describeError(error)}`);
     this.errorCode = error.err_code ?? 0;
-    this.isLasting = error.code >= 400 && error.code < 500 && ![408, 409, 429].includes(error.code);
+    const isBusy = error.code >= 500 || [408, 409, 429].includes(error.code);
+    this.isLasting = !isBusy || FULL.has(this.errorCode);
   }
 }

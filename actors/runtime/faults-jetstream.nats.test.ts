@@ -152,7 +152,7 @@ describe("jetstream bus, faults", () => {
     await expect(ask()).rejects.toThrow(BusError); // no end
   });
 
-  it("says full when the whole store is, also for streams without a limit of their own, and heals by a purge", async () => {
+  it("says full when the whole store is, also for streams without a limit, and heals by a purge", async () => {
     const { t, bus } = await oneServer({ maxFileStoreBytes: 4_000_000 });
     const big = Buffer.alloc(500_000);
     const fill = () => bus.append({ subject: t.inbox("core", 0), data: big });

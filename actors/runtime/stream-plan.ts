@@ -30,8 +30,8 @@ export interface StreamPlanOptions {
 }
 
 /**
- * Parts of the store in per cent. INBOX and TASKS hold schedules and can have no limit of their own that refuses:
- * what the others cannot take (25 + 5) is what is left to them.
+ * Parts of the store in per cent. INBOX and TASKS hold schedules, so they can have no limit of their own that refuses:
+ * the 30 per cent that the others cannot take are left to them (J24).
  */
 const SHARE_PERCENT = { log: 25, actors: 20, events: 20, dead: 4, leases: 1 } as const;
 const STORE_BYTES_MIN = 67_108_864;
