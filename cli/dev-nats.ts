@@ -1,0 +1,80 @@
+import { join } from "node:path";
+import type { Env, ProcessParts } from "../actors/main.ts";
+import { sleep, systemClock } from "../platform/clock.ts";
+import { type NatsServer, resolveNatsServer, startNatsServer } from "../platform/nats-server/index.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** The NATS that `npm start` works with. */
+export interface DevNats {
+  readonly url: string;
+  /** Only of an embedded server. */
+  readonly monitorUrl: string | undefined;
+  readonly isEmbedded: boolean;
+}
+
+interface DevNatsConfig {
+  readonly natsUrl: string | undefined;
+  readonly dataDir: string;
+  readonly syncInterval: string;
+}
+
+const RESTART_WAIT_MS = 500;
+const RESTARTS_MAX = 20;
+
+/**
+ * With NATS_URL: that one, and nothing is started. Else an embedded nats-server on the usual ports if they are
+ * free; when
+ * it is killed it is started again.
+ * @throws NatsServerMissingError, NatsServerStartError, StoreInUseError
+ */
+export async function startDevNats(
+  terminal: Terminal,
+  env: Env,
+  { natsUrl, dataDir, syncInterval }: DevNatsConfig,
+  parts: ProcessParts,
+  fresh: boolean,
+): Promise<DevNats> {
+  if (natsUrl !== undefined) {
+    if (fresh) terminal.note("--fresh leaves the data of NATS_URL alone");
+    return { url: natsUrl, monitorUrl: undefined, isEmbedded: false };
+  }
+  const { path } = await resolveNatsServer({ env, progress: (line) => terminal.note(line) });
+  const server = await startNatsServer({
+    binary: path,
+    dataDir: join(dataDir, "nats"),
+    port: "usual",
+    monitorPort: "usual",
+    syncInterval,
+    fresh,
+    log: parts.log,
+  });
+  parts.shutdown.add("nats-server", () => server.stop());
+  keepAlive(server, parts);
+  return { url: server.url, monitorUrl: server.monitorUrl, isEmbedded: true };
+}
+
+function keepAlive(server: NatsServer, { log, health, shutdown }: ProcessParts): void {
+  let restarts = 0;
+  health.ok("nats-server");
+  server.onCrash(() => {
+    if (shutdown.signal.aborted) return;
+    health.fail("nats-server", "it ended and is started again");
+    if (++restarts > RESTARTS_MAX) {
+      log.fatal({ restarts }, "nats-server keeps ending");
+      void shutdown.stop("nats-server keeps ending");
+      return;
+    }
+    void again();
+  });
+  const again = async () => {
+    await sleep(systemClock, RESTART_WAIT_MS, shutdown.signal);
+    if (shutdown.signal.aborted) return;
+    try {
+      await server.restart();
+      health.ok("nats-server");
+    } catch (err) {
+      log.error({ err }, "nats-server does not start again");
+      if (++restarts <= RESTARTS_MAX) await again();
+    }
+  };
+}
