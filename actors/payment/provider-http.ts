@@ -57,8 +57,8 @@ export function createHttpProvider({
 }
 
 function pick(request: ProviderRequest & { methodToken?: string; authorizationKey?: string }) {
-  const { methodToken, authorizationKey } = request;
-  return authorizationKey === undefined ? { methodToken } : { authorizationKey };
+  const { methodToken, authorizationKey = "" } = request;
+  return authorizationKey === "" ? { methodToken } : { authorizationKey };
 }
 
 /** @returns undefined for 404. @throws ProviderError without a definite answer */
