@@ -9,13 +9,17 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   shared: ["gen", "platform"],
   domain: ["gen", "runtime door", "shared"],
   psp: ["gen", "platform", "shared"],
-  "actors entry": ["gen", "platform", "runtime door", "shared", "psp", "domain"],
-  gateway: ["gen", "platform", "runtime door"],
-  cli: ["gen", "platform", "runtime door", "role entry"],
+  reconcile: ["gen"],
+  "actors entry": ["gen", "platform", "runtime door", "shared", "psp", "reconcile", "domain"],
+  gateway: ["gen", "platform", "runtime door", "reconcile"],
+  cli: ["gen", "platform", "runtime door", "reconcile", "role entry"],
   k8s: ["gen", "platform", "runtime topology"],
   web: ["gen"],
   k6: ["gen"],
 };
+
+/** Folders of actors/ that are no domain: leaves that several layers share, and the simulator's role. */
+const SIDE_FOLDERS: ReadonlySet<string> = new Set(["shared", "psp", "reconcile"]);
 
 /** Folders that measure or test the whole: they may import anything. */
 const OUTSIDE = /^(test|bench)\//;
@@ -43,7 +47,8 @@ export function layerOf(path: string): string | undefined {
   if (path.startsWith("proto/gen/")) return "gen";
   if (path.startsWith("actors/runtime/")) return "runtime";
   const [top, folder, file] = path.split("/");
-  if (top === "actors" && file !== undefined && (folder === "shared" || folder === "psp")) return folder;
+  if (top === "actors" && file !== undefined && folder !== undefined && SIDE_FOLDERS.has(folder))
+    return folder;
   if (top === "actors") return file === undefined ? "actors entry" : `domain ${folder}`;
   return top !== undefined && folder !== undefined && top in MAY_IMPORT ? top : undefined;
 }
