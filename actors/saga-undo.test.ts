@@ -97,6 +97,7 @@ describe("cancelling", () => {
     expect(world.calls).toHaveLength(1);
     world.settle(APPROVED);
     world.run();
+    expect(orderOf(world, "o1").status).toBe(OrderStatus.CANCELLING);
     world.settle(APPROVED);
     world.run();
     expect(orderOf(world, "o1")).toMatchObject({
@@ -143,6 +144,17 @@ describe("deadlines", () => {
     });
     expect(stockOf(world, "a")).toMatchObject({ onHand: 5n, reserved: 0n });
     expect(world.armed()).toEqual([]);
+  });
+
+  it("expire an order that is not paid in time though its hold lasts longer", () => {
+    const world = worldWith({ a: 5n });
+    place(world, "o1", { lines: [line("a", 1)], methodToken: "", settings: { paymentDeadlineMs: 1_000n } });
+    world.run();
+    expect(world.armed()).toMatchObject([{ name: "deadline", deadlineMs: world.nowMs + 1_000 }]);
+    world.fire("order", "o1", "deadline");
+    world.run();
+    expect(orderOf(world, "o1").reason?.code).toBe(OrderReasonCode.PAYMENT_DEADLINE);
+    expect(stockOf(world, "a").reserved).toBe(0n);
   });
 
   it("expires a PENDING order whose stock does not answer; a late hold goes back", () => {

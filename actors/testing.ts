@@ -1,10 +1,16 @@
 import {
+  create,
   fromBinary,
+  fromJsonString,
   type DescMessage,
   type DescMethodUnary,
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
+import {
+  AnalyticsStateSchema,
+  type AnalyticsState,
+} from "../proto/gen/tradewind/actors/analytics/v1/analytics_state_pb.ts";
 import { OrderActor, type PlaceOrderSchema } from "../proto/gen/tradewind/actors/order/v1/order_actor_pb.ts";
 import { OrderStateSchema, Wait } from "../proto/gen/tradewind/actors/order/v1/order_state_pb.ts";
 import {
@@ -15,8 +21,8 @@ import {
 import { PaymentStateSchema } from "../proto/gen/tradewind/actors/payment/v1/payment_state_pb.ts";
 import type { Entry, Event, Task } from "../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { StockActor, StockStateSchema } from "../proto/gen/tradewind/actors/stock/v1/stock_actor_pb.ts";
-import { ACTORS } from "./kinds.ts";
-import { Deferred, type ActorDefinition } from "./runtime/index.ts";
+import { ACTORS, PROJECTIONS } from "./kinds.ts";
+import { Deferred, type ActorDefinition, type ProjectionContext } from "./runtime/index.ts";
 import { ActorProbe } from "./runtime/testing.ts";
 
 /** A task with the actor that waits for it. */
@@ -217,4 +223,33 @@ export const paymentOf = (world: World, key: string) => world.state(PaymentState
 export function stockOf(world: World, key: string) {
   const { onHand, reserved, sold, returned } = world.state(StockStateSchema, "stock", key);
   return { onHand, reserved, sold, returned };
+}
+
+/** The projections, fed with events in order, one record map for the tenant. */
+export class ProjectionWorld {
+  readonly records = new Map<string, AnalyticsState>();
+  readonly #handlers = new Map(
+    PROJECTIONS.flatMap(({ handlers }) => handlers.map((handler) => [handler.event.typeName, handler])),
+  );
+
+  apply(events: readonly Event[]): void {
+    for (const { type, json, tenant, kind, key, atMs } of events) {
+      const handler = this.#handlers.get(type);
+      if (handler === undefined) continue;
+      const event = fromJsonString(handler.event, new TextDecoder().decode(json));
+      const meta = { tenant, kind, key, atMs: Number(atMs) };
+      const named = new Set(handler.keys(event, meta));
+      const context: ProjectionContext<DescMessage> = {
+        nowMs: meta.atMs,
+        record: (name) => {
+          if (!named.has(name)) throw new Error(`${type} did not name ${name}`);
+          const record = this.records.get(name) ?? create(AnalyticsStateSchema);
+          this.records.set(name, record);
+          return record;
+        },
+        remove: (name) => void this.records.delete(name),
+      };
+      handler.apply(context, event, meta);
+    }
+  }
 }

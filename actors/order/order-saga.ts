@@ -86,9 +86,8 @@ export function dueMs(state: OrderState, pendingDeadlineMs: bigint): bigint {
   if (state.status === PENDING)
     return state.createdMs + (state.settings?.pendingDeadlineMs || pendingDeadlineMs);
   if (state.status !== AWAITING_PAYMENT) return 0n;
-  const { holdExpiresMs, paymentDeadlineMs, money } = state;
-  if (money === MoneyStep.AUTHORIZING || paymentDeadlineMs < holdExpiresMs) return paymentDeadlineMs;
-  return holdExpiresMs;
+  const { holdExpiresMs, paymentDeadlineMs } = state;
+  return paymentDeadlineMs < holdExpiresMs ? paymentDeadlineMs : holdExpiresMs;
 }
 
 /** Lines whose hold has been answered, in the order in which they are held. */
