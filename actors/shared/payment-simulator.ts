@@ -185,8 +185,7 @@ export class PaymentSimulator {
   /** Why the books do not allow it. */
   #objection({ operation, authorizationKey, amount }: SimulatedCall): string | undefined {
     const known = this.#authorizations.get(authorizationKey);
-    if (operation === "authorize")
-      return known === undefined ? undefined : known.status === "voided" ? "voided" : "duplicate";
+    if (operation === "authorize") return known?.status === "voided" ? "voided" : undefined;
     if (operation === "void")
       return known !== undefined && known.captured > 0n ? "already_captured" : undefined;
     if (known === undefined) return "unknown_authorization";
@@ -202,14 +201,16 @@ export class PaymentSimulator {
     this.#entries.set(key, entry);
     const unseen: Authorization = { methodToken, status: "unseen", amount: 0n, captured: 0n, refunded: 0n };
     const known = this.#authorizations.get(authorizationKey) ?? unseen;
-    this.#authorizations.set(authorizationKey, known);
     const amount = BigInt(entry.amount);
-    if (operation === "authorize")
-      Object.assign(known, { methodToken, status: known.status === "voided" ? "voided" : status, amount });
-    else if (status === "declined") return this.#trim();
-    else if (operation === "void") known.status = "voided";
-    else if (operation === "capture") known.captured += amount;
-    else known.refunded += amount;
+    if (operation === "authorize") {
+      Object.assign(known, { methodToken, amount, status: known.status === "voided" ? "voided" : status });
+      this.#authorizations.set(authorizationKey, known);
+    } else if (status === "approved") {
+      if (operation === "void") known.status = "voided";
+      else if (operation === "capture") known.captured += amount;
+      else known.refunded += amount;
+      this.#authorizations.set(authorizationKey, known);
+    }
     this.#trim();
   }
 
