@@ -1,0 +1,133 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import { systemClock } from "../platform/clock.ts";
+import { createHttpProvider, ProviderError } from "./payment/provider-http.ts";
+import type { PaymentProvider } from "./payment/provider.ts";
+import { startPspServer, type PspOptions, type PspServer } from "./psp/psp-server.ts";
+
+const closing: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).toReversed()) await close();
+});
+
+async function start(
+  options: Partial<PspOptions> = {},
+): Promise<{ psp: PspServer; provider: PaymentProvider }> {
+  const psp = await startPspServer({ clock: systemClock, port: 0, ...options });
+  closing.push(() => psp.close());
+  return { psp, provider: createHttpProvider({ baseUrl: psp.url, timeoutMs: 150 }) };
+}
+
+const signal = new AbortController().signal;
+const request = { key: "o1:1", amount: 100n, currency: "EUR" };
+const followUp = (key: string) => ({ ...request, key, authorizationKey: "o1:1" });
+
+describe("the provider over HTTP", () => {
+  it("authorises, captures and refunds, each once per key", async () => {
+    const { psp, provider } = await start();
+    const authorized = await provider.authorize({ ...request, methodToken: "tok_ok" }, signal);
+    expect(authorized).toMatchObject({ status: "approved" });
+    expect(await provider.authorize({ ...request, methodToken: "tok_ok" }, signal)).toEqual(authorized);
+    expect(await provider.query("o1:1", signal)).toEqual(authorized);
+    expect(await provider.query("o9:1", signal)).toBeUndefined();
+    expect(await provider.capture(followUp("c"), signal)).toMatchObject({ status: "approved" });
+    expect(await provider.void(followUp("v"), signal)).toMatchObject({
+      status: "declined",
+      code: "already_captured",
+    });
+    expect(await provider.refund(followUp("r"), signal)).toMatchObject({ status: "approved" });
+    const ledger = (await (await fetch(`${psp.url}/ledger`)).json()) as { entries: { operation: string }[] };
+    expect(ledger.entries.map(({ operation }) => operation)).toEqual([
+      "authorize",
+      "capture",
+      "void",
+      "refund",
+    ]);
+  });
+
+  it.each([
+    ["tok_timeout", "timeout"],
+    ["tok_unreachable", "no definite answer"],
+    ["tok_flaky", "answered 500"],
+    ["tok_garbage", "malformed body"],
+  ])("%s leaves the outcome open: %s", async (methodToken, text) => {
+    const { provider } = await start();
+    const asked = provider.authorize({ ...request, methodToken }, signal);
+    await expect(asked).rejects.toThrow(ProviderError);
+    await expect(asked).rejects.toThrow(text);
+  });
+
+  it("is unreachable when nobody listens", async () => {
+    const { psp, provider } = await start();
+    await psp.close();
+    closing.pop();
+    await expect(provider.query("k", signal)).rejects.toThrow(ProviderError);
+  });
+
+  it("stops at the caller's signal", async () => {
+    const { provider } = await start({ settings: { delayMs: 5_000 } });
+    const stop = new AbortController();
+    const asked = provider.authorize({ ...request, methodToken: "tok_ok" }, stop.signal);
+    stop.abort();
+    await expect(asked).rejects.toThrow(ProviderError);
+  });
+
+  it.each([
+    [
+      "an answer without end",
+      (server: Server) => server.on("request", (_q, r) => void r.end("x".repeat(100_000))),
+    ],
+    [
+      "an unknown status",
+      (server: Server) => server.on("request", (_q, r) => void r.end('{"status":"maybe"}')),
+    ],
+    [
+      "a redirect",
+      (server: Server) => server.on("request", (_q, r) => void r.writeHead(302, { location: "/" }).end()),
+    ],
+  ])("takes %s for no answer", async (_name, misbehave) => {
+    const server = misbehave(createServer());
+    await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+    closing.push(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    const provider = createHttpProvider({ baseUrl: `http://127.0.0.1:${port}`, timeoutMs: 500 });
+    await expect(provider.capture(followUp("c"), signal)).rejects.toThrow(ProviderError);
+  });
+});
+
+describe("the psp role", () => {
+  it("keeps its ledger in a file, without a line that was cut off", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tradewind-psp-"));
+    closing.push(() => rmSync(folder, { recursive: true }));
+    const ledgerPath = join(folder, "ledger.jsonl");
+    const before = await start({ ledgerPath });
+    const answer = await before.provider.authorize({ ...request, methodToken: "tok_ok" }, signal);
+    await before.psp.close();
+    closing.pop();
+    writeFileSync(ledgerPath, '{"operation":"capt', { flag: "a" });
+    const after = await start({ ledgerPath });
+    expect(await after.provider.query("o1:1", signal)).toEqual(answer);
+    await after.provider.capture(followUp("c"), signal);
+    await after.psp.close();
+    closing.pop();
+    const last = await start({ ledgerPath });
+    expect(last.psp.simulator.ledger().map(({ operation }) => operation)).toEqual(["authorize", "capture"]);
+  });
+
+  it("changes its rates while it runs, and refuses what it does not understand", async () => {
+    const { psp, provider } = await start();
+    const put = (body: string) => fetch(`${psp.url}/settings`, { method: "PUT", body });
+    expect((await put('{"successRate":2}')).status).toBe(400);
+    expect((await put("{")).status).toBe(400);
+    expect(await (await put('{"successRate":0}')).json()).toMatchObject({ successRate: 0, timeoutRate: 0 });
+    expect(await provider.authorize({ ...request, methodToken: "tok_any" }, signal)).toMatchObject({
+      status: "declined",
+    });
+    expect((await fetch(`${psp.url}/v1/authorizations`, { method: "POST", body: "{}" })).status).toBe(400);
+    expect((await fetch(`${psp.url}/nosuch`)).status).toBe(404);
+  });
+});
