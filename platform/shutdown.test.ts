@@ -78,6 +78,13 @@ describe("onSignals", () => {
     expect(code).toBe(1);
   });
 
+  it("the same signal again at once is an echo of the first", async () => {
+    const body = `shutdown.add("part", () => new Promise((resolve) => setTimeout(resolve, 100)));`;
+    const { code, output } = await runProcess(body, "SIGTERM", "SIGTERM");
+    expect(output).not.toContain("second signal");
+    expect(code).toBe(0);
+  });
+
   it("an unhandled rejection is logged and exits with 1", async () => {
     const { code, output } = await runProcess(`void Promise.reject(new Error("nobody caught me"));`);
     expect(output).toContain("nobody caught me");

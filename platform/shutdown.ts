@@ -21,7 +21,7 @@ export interface Shutdown {
   stop(reason: string): Promise<boolean>;
   /**
    * SIGTERM and SIGINT stop and exit with 0 (1 if a stop failed or the deadline passed); a second signal exits
-   * at once with 1. An unhandled rejection or exception is logged and exits with 1. Returns how to undo it.
+   * at once with 1, unless it only echoes the first. An unhandled rejection or exception is logged and exits with 1. Returns how to undo it.
    */
   onSignals(): () => void;
   /** Aborted as soon as stopping begins: for waits and loops. */
@@ -75,7 +75,10 @@ export function createShutdown(options: ShutdownOptions): Shutdown {
     return running;
   };
 
+  let first: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined;
   const onSignal = (signal: NodeJS.Signals) => {
+    if (first?.signal === signal && clock.monotonicMs() - first.atMs < ECHO_MS) return;
+    first ??= { signal, atMs: clock.monotonicMs() };
     if (running !== undefined) {
       log.warn({ signal }, "second signal, exiting at once");
       exit(1);
@@ -98,6 +101,9 @@ export function createShutdown(options: ShutdownOptions): Shutdown {
     signal: abort.signal,
   };
 }
+
+/** Ctrl-C reaches a process twice where its parent passes signals on (npm, timeout): that is one wish to stop. */
+const ECHO_MS = 300;
 
 function listenToProcess(
   onSignal: (name: NodeJS.Signals) => void,
