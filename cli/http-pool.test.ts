@@ -28,7 +28,7 @@ describe("the HTTP pool", () => {
         request.on("data", (chunk: Buffer) => chunks.push(chunk));
         request.on("end", () => {
           const body = Buffer.concat(chunks).toString();
-          const text = `${request.url} ${request.headers["idempotency-key"]} ${body} žluť`;
+          const text = `${request.url} ${String(request.headers["idempotency-key"])} ${body} žluť`;
           response.setHeader("idempotent-replayed", "true");
           if (request.url === "/chunked") {
             response.write(text.slice(0, 3));

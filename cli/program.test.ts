@@ -58,7 +58,8 @@ describe("the tradewind command", () => {
     const strict = createProgram({});
     const seed = strict.commands.find((it) => it.name() === "seed") ?? expect.fail();
     seed.exitOverride().configureOutput({ writeErr: (text) => lines.push(text) });
-    await expect(strict.parseAsync(["seed", "--count", "many"], { from: "user" })).rejects.toThrow();
+    const run = strict.parseAsync(["seed", "--count", "many"], { from: "user" });
+    await expect(run).rejects.toThrow("--count <n>");
     expect(lines.join("")).toContain("--count <n>");
     expect(lines.join("")).toContain("give a whole number from 1");
   });
