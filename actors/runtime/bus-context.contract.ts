@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import type { AppendOutcome, Bus } from "./bus.ts";
+import type { AppendOutcome, Bus, StoredMessage } from "./bus.ts";
 import type { Topology } from "./topology.ts";
 
 /** Where the contract runs: a NATS with the streams of a topology, and a time that passes. */
@@ -15,6 +15,8 @@ export interface BusWorld {
   /** Deletes all consumers of a stream as an operator would. */
   deleteConsumers(stream: string): Promise<void>;
   limitBytes(stream: string, bytesMax: number): Promise<void>;
+  /** Resolves when every replica of the stream has what its leader has: any of them may answer a read. */
+  replicated(stream: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -55,6 +57,23 @@ export class ContractContext {
       if (waitedMs > WITHIN_MS) throw new Error(`not within ${WITHIN_MS} ms: ${what}`);
       await this.world.pass(POLL_MS);
     }
+  }
+
+  /** What `lastMany` answers once all replicas are equal. */
+  async lastMany(stream: string, subjects: readonly string[]): Promise<ReadonlyMap<string, StoredMessage>> {
+    await this.world.replicated(stream);
+    return this.bus.lastMany(stream, subjects);
+  }
+
+  /** What `range` answers once all replicas are equal. */
+  async range(
+    stream: string,
+    filter: string,
+    from: number,
+    count: number,
+  ): Promise<readonly StoredMessage[]> {
+    await this.world.replicated(stream);
+    return this.bus.range(stream, filter, from, count);
   }
 
   async append(subject: string, data = "x"): Promise<number> {

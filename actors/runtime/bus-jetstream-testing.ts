@@ -7,6 +7,9 @@ import { createJetStreamBus, type JetStreamBus } from "./bus-jetstream.ts";
 import { Requests } from "./requests-jetstream.ts";
 import { createTopology } from "./topology.ts";
 
+/** A follower has what the leader has sent and stores it a moment later. */
+const APPLY_MS = 20;
+
 /** The servers that a contract runs on. */
 export interface Servers {
   readonly urls: readonly string[];
@@ -50,6 +53,7 @@ export async function worldOn(servers: Servers): Promise<JetStreamWorld> {
       const { consumers } = await admin.api<{ consumers?: string[] }>(`CONSUMER.NAMES.${stream}`);
       for (const name of consumers ?? []) await admin.api(`CONSUMER.DELETE.${stream}.${name}`);
     },
+    replicated: (stream) => (servers.replicas > 1 ? replicated(admin, stream) : Promise.resolve()),
     limitBytes: async (stream, bytesMax) => {
       const { config } = await admin.api<{ config: object }>(`STREAM.INFO.${stream}`);
       await admin.api(`STREAM.UPDATE.${stream}`, {
@@ -64,4 +68,21 @@ export async function worldOn(servers: Servers): Promise<JetStreamWorld> {
       await servers.stop();
     },
   };
+}
+
+interface Replica {
+  readonly current: boolean;
+  readonly lag?: number;
+}
+
+async function replicated(admin: Requests, stream: string): Promise<void> {
+  for (let tries = 0; tries < 250; tries++) {
+    const { cluster } = await admin.api<{ cluster?: { replicas?: readonly Replica[] } }>(
+      `STREAM.INFO.${stream}`,
+    );
+    const replicas = cluster?.replicas ?? [];
+    await sleep(systemClock, APPLY_MS);
+    if (replicas.length > 0 && replicas.every(({ current, lag = 0 }) => current && lag === 0)) return;
+  }
+  throw new Error(`the replicas of ${stream} are not equal`);
 }

@@ -24,6 +24,7 @@ busContract("memory bus", async () => {
     stopServers: async () => nats.stop(),
     startServers: async () => nats.start(),
     deleteConsumers: async (stream) => nats.deleteConsumers(stream),
+    replicated: async () => {},
     limitBytes: async (stream, bytesMax) => nats.setBytesMax(stream, bytesMax),
     close: async () => nats.close(),
   };

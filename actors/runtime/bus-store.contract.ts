@@ -95,7 +95,7 @@ export function storeContract(c: ContractContext): void {
       const at = c.fresh();
       const keys = Array.from({ length: 900 }, (_, i) => `K${at}-${i}`);
       const sequence = storedSequence(await c.bus.appendBatch(keys.map((key) => record(key, "v", 0))));
-      const found = await c.bus.lastMany(
+      const found = await c.lastMany(
         c.t.streams.actors,
         keys.map((key) => c.t.record("order", "acme", key)),
       );
@@ -115,7 +115,7 @@ export function storeContract(c: ContractContext): void {
         record(`C${at}`, "1"),
       ]);
       expect(stale).toEqual({ kind: "conflict" });
-      const found = await c.bus.lastMany(
+      const found = await c.lastMany(
         c.t.streams.actors,
         ["A", "B", "C"].map((key) => c.t.record("order", "acme", `${key}${at}`)),
       );
@@ -145,14 +145,14 @@ export function storeContract(c: ContractContext): void {
       const sequences = (await Promise.all(all)).map(storedSequence).filter((_, i) => i % 3 !== 0);
       const found: StoredMessage[] = [];
       for (let from = 0; ; from = (found.at(-1)?.sequence ?? 0) + 1) {
-        const page = await c.bus.range(c.t.streams.inbox, mine, from, 300);
+        const page = await c.range(c.t.streams.inbox, mine, from, 300);
         if (page.length === 0) break;
         expect(page.length).toBe(Math.min(300, 800 - found.length));
         found.push(...page);
       }
       expect(found.map(({ sequence }) => sequence)).toEqual(sequences);
-      expect(await c.bus.range(c.t.streams.inbox, mine, sequences[700] ?? 0, 5_000)).toHaveLength(100);
-      expect(await c.bus.range(c.t.streams.inbox, mine, (sequences.at(-1) ?? 0) + 1, 10)).toEqual([]);
+      expect(await c.range(c.t.streams.inbox, mine, sequences[700] ?? 0, 5_000)).toHaveLength(100);
+      expect(await c.range(c.t.streams.inbox, mine, (sequences.at(-1) ?? 0) + 1, 10)).toEqual([]);
     });
 
     it("counts the messages of subjects", async () => {
@@ -190,11 +190,11 @@ export function storeContract(c: ContractContext): void {
       const batch = subjects.slice(0, 512).map((subject) => ({ subject, data: bytes("1") }));
       storedSequence(await c.bus.appendBatch(batch));
       storedSequence(await c.bus.append({ subject: subjects[3] ?? "", data: bytes("2") }));
-      const found = await c.bus.lastMany(c.t.streams.actors, subjects);
+      const found = await c.lastMany(c.t.streams.actors, subjects);
       expect([...found.keys()].toSorted()).toEqual(subjects.slice(0, 512).toSorted());
       expect(text(found.get(subjects[3] ?? "") as StoredMessage)).toBe("2");
-      expect(await c.bus.lastMany(c.t.streams.actors, subjects.slice(600))).toEqual(new Map());
-      expect(await c.bus.lastMany(c.t.streams.actors, [])).toEqual(new Map());
+      expect(await c.lastMany(c.t.streams.actors, subjects.slice(600))).toEqual(new Map());
+      expect(await c.lastMany(c.t.streams.actors, [])).toEqual(new Map());
       const tooMany = async () =>
         c.bus.lastMany(c.t.streams.actors, [...subjects, c.t.record("stock", "acme", "more")]);
       await expect(tooMany()).rejects.toThrow(DefectError);
@@ -203,10 +203,10 @@ export function storeContract(c: ContractContext): void {
     it("purges by filter, below a sequence where one is given", async () => {
       const [mine, other] = [c.fresh(), c.fresh()];
       for (let i = 0; i < 10; i++) await c.append(c.t.inbox("core", i % 2 === 0 ? mine : other));
-      const kept = await c.bus.range(c.t.streams.inbox, c.t.inbox("core", mine), 0, 10);
+      const kept = await c.range(c.t.streams.inbox, c.t.inbox("core", mine), 0, 10);
       expect(await c.bus.purge(c.t.streams.inbox, c.t.inbox("core", mine), kept[3]?.sequence)).toBe(3);
-      expect(await c.bus.range(c.t.streams.inbox, c.t.inbox("core", mine), 0, 10)).toEqual(kept.slice(3));
-      expect(await c.bus.range(c.t.streams.inbox, c.t.inbox("core", other), 0, 10)).toHaveLength(5);
+      expect(await c.range(c.t.streams.inbox, c.t.inbox("core", mine), 0, 10)).toEqual(kept.slice(3));
+      expect(await c.range(c.t.streams.inbox, c.t.inbox("core", other), 0, 10)).toHaveLength(5);
       expect(await c.bus.purge(c.t.streams.inbox, c.t.inbox("core", mine), 0)).toBe(0);
       expect(await c.bus.purge(c.t.streams.inbox, c.t.inbox("core", other))).toBe(5);
       expect(await c.bus.purge(c.t.streams.inbox, c.t.inbox("core", other))).toBe(0);

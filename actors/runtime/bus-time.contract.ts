@@ -44,7 +44,7 @@ export function timeContract(c: ContractContext): void {
       await c.bus.append({ subject: timer(at, "kept"), data: bytes("new"), schedule });
       expect(await c.bus.purge(c.t.streams.inbox, timer(at, "gone"))).toBe(1);
       await c.world.pass(2_500);
-      const fired = await c.bus.range(c.t.streams.inbox, c.t.inbox("core", at), 0, 10);
+      const fired = await c.range(c.t.streams.inbox, c.t.inbox("core", at), 0, 10);
       expect(fired.map(text)).toEqual(["new"]);
     });
 
@@ -55,7 +55,7 @@ export function timeContract(c: ContractContext): void {
       await c.bus.append({ ...lease("lives"), ttlSeconds: 1 });
       await c.bus.append({ ...lease("lives"), ttlSeconds: 600 });
       await c.world.pass(2_500);
-      const found = await c.bus.lastMany(c.t.streams.leases, [lease("dies").subject, lease("lives").subject]);
+      const found = await c.lastMany(c.t.streams.leases, [lease("dies").subject, lease("lives").subject]);
       expect([...found.keys()]).toEqual([lease("lives").subject]);
     });
   });
@@ -120,10 +120,9 @@ export function timeContract(c: ContractContext): void {
       await c.until(() => seen.includes("99") && tasks.size === 10, "everything");
       // A repeat in the stream is the writer's: its append was stored, the answer was lost.
       expect([...new Set(seen)]).toEqual(Array.from({ length: 100 }, (_, i) => `${i}`));
-      const stored = await c.bus.range(c.t.streams.log, subject, 0, 1_000);
+      const stored = await c.range(c.t.streams.log, subject, 0, 1_000);
       expect(seen).toEqual(stored.map(text));
-      const fired = async () =>
-        (await c.bus.range(c.t.streams.inbox, c.t.inbox("core", at), 0, 10)).map(text);
+      const fired = async () => (await c.range(c.t.streams.inbox, c.t.inbox("core", at), 0, 10)).map(text);
       for (let tries = 0; tries < 200 && (await fired()).length === 0; tries++) await c.world.pass(50);
       expect(new Set(await fired())).toEqual(new Set(["tick"]));
       reader.close();
