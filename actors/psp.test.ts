@@ -1,3 +1,4 @@
+import { create } from "@bufbuild/protobuf";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -5,6 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../platform/clock.ts";
+import {
+  ProviderCallSchema,
+  ProviderOperation,
+} from "../proto/gen/tradewind/actors/payment/v1/payment_actor_pb.ts";
+import { callProvider } from "./payment/payment-tasks.ts";
 import { createHttpProvider, ProviderError } from "./payment/provider-http.ts";
 import type { PaymentProvider } from "./payment/provider.ts";
 import { startPspServer, type PspOptions, type PspServer } from "./psp/psp-server.ts";
@@ -96,6 +102,41 @@ describe("the provider over HTTP", () => {
     const { port } = server.address() as AddressInfo;
     const provider = createHttpProvider({ baseUrl: `http://127.0.0.1:${port}`, timeoutMs: 500 });
     await expect(provider.capture(followUp("c"), signal)).rejects.toThrow(ProviderError);
+  });
+});
+
+describe("payment tasks over HTTP", () => {
+  it.each([
+    ["tok_ok", { approved: true }],
+    ["tok_declined", { approved: false, code: "card_declined" }],
+  ])("bring the method token %s to the provider", async (methodToken, result) => {
+    const { psp, provider } = await start();
+    const operation = ProviderOperation.AUTHORIZE;
+    const call = create(ProviderCallSchema, {
+      operation,
+      key: "o1:1",
+      amount: 100n,
+      currency: "EUR",
+      methodToken,
+    });
+    const context = { taskId: "t1", attempt: 1, signal };
+    expect(await callProvider(provider, call, context)).toMatchObject(result);
+    expect(psp.simulator.ledger()).toMatchObject([{ key: "o1:1", methodToken, amount: "100" }]);
+  });
+
+  it("name the authorisation that is captured, voided or refunded", async () => {
+    const { provider } = await start();
+    await provider.authorize({ ...request, methodToken: "tok_ok" }, signal);
+    const ask = (operation: ProviderOperation, key: string) => {
+      const call = create(ProviderCallSchema, { ...followUp(key), operation });
+      return callProvider(provider, call, { taskId: "t1", attempt: 1, signal });
+    };
+    expect(await ask(ProviderOperation.CAPTURE, "c")).toMatchObject({ approved: true });
+    expect(await ask(ProviderOperation.VOID, "v")).toMatchObject({
+      approved: false,
+      code: "already_captured",
+    });
+    expect(await ask(ProviderOperation.REFUND, "r")).toMatchObject({ approved: true });
   });
 });
 

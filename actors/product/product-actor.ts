@@ -95,7 +95,10 @@ const FIELDS: Readonly<Record<string, (state: ProductState, to: UpdateProduct, n
   },
 };
 
-/** Changes the named fields and no other. @throws DomainError NOT_FOUND, ETAG_MISMATCH, CURRENCY_MISMATCH, VALIDATION */
+/**
+ * Changes the named fields and no other.
+ * @throws DomainError NOT_FOUND, ETAG_MISMATCH, CURRENCY_MISMATCH, VALIDATION
+ */
 function update(ctx: ProductContext, message: UpdateProduct) {
   const { state, key } = ctx;
   if (state.status !== ProductStatus.ACTIVE && state.status !== ProductStatus.ARCHIVED) {
