@@ -72,7 +72,8 @@ export async function startWorkerRole(
     credentials: config,
     signal: shutdown.signal,
   });
-  shutdown.add("nats connection", () => nc.drain());
+  // While the server is away there is nothing to drain.
+  shutdown.add("nats connection", () => nc.drain().catch(() => nc.close()));
   const { streamReplicas: replicas, storeBytesMax } = config;
   await ensureTopology({
     nc,

@@ -48,33 +48,40 @@ export async function startDevNats(
     fresh,
     log: parts.log,
   });
-  parts.shutdown.add("nats-server", () => server.stop());
-  keepAlive(server, parts);
+  const watch = keepAlive(server, parts);
+  parts.shutdown.add("nats-server", () => {
+    watch.end();
+    return server.stop();
+  });
   return { url: server.url, monitorUrl: server.monitorUrl, isEmbedded: true };
 }
 
-function keepAlive(server: NatsServer, { log, health, shutdown }: ProcessParts): void {
+/** Starts it again whenever it ends by itself, also while the others are stopping: they hand over through it. */
+function keepAlive(server: NatsServer, { log, health, shutdown }: ProcessParts): { end(): void } {
+  const ended = new AbortController();
   let restarts = 0;
   health.ok("nats-server");
-  server.onCrash(() => {
-    if (shutdown.signal.aborted) return;
-    health.fail("nats-server", "it ended and is started again");
-    if (++restarts > RESTARTS_MAX) {
-      log.fatal({ restarts }, "nats-server keeps ending");
-      void shutdown.stop("nats-server keeps ending");
-      return;
-    }
-    void again();
-  });
   const again = async () => {
-    await sleep(systemClock, RESTART_WAIT_MS, shutdown.signal);
-    if (shutdown.signal.aborted) return;
-    try {
-      await server.restart();
-      health.ok("nats-server");
-    } catch (err) {
-      log.error({ err }, "nats-server does not start again");
-      if (++restarts <= RESTARTS_MAX) await again();
+    while (!ended.signal.aborted) {
+      if (++restarts > RESTARTS_MAX) {
+        log.fatal({ restarts }, "nats-server keeps ending");
+        void shutdown.stop("nats-server keeps ending");
+        return;
+      }
+      await sleep(systemClock, RESTART_WAIT_MS, ended.signal);
+      if (ended.signal.aborted) return;
+      try {
+        await server.restart();
+        health.ok("nats-server");
+        return;
+      } catch (err) {
+        log.error({ err }, "nats-server does not start again");
+      }
     }
   };
+  server.onCrash(() => {
+    health.fail("nats-server", "it ended and is started again");
+    void again();
+  });
+  return { end: () => ended.abort() };
 }

@@ -44,6 +44,8 @@ interface Plan {
 
 const TIMEOUT_MS = 30_000;
 const PLAIN_PROGRESS_MS = 2_000;
+/** An order is repeated under its key while a part of the system is starting again. */
+const ATTEMPTS_MAX = 10;
 
 /** Orders that would be placed; the same random seed and flags give the same ones. @throws ExitError */
 export function planOf(options: SeedOptions, seed: number): Plan {
@@ -138,6 +140,7 @@ async function run(
       orderJson(plan.orders[index] ?? { customerId: "", lines: [], methodToken: "" }, options.wait),
     key: (index) => `${plan.key}-${index}`,
     clock,
+    attemptsMax: ATTEMPTS_MAX,
     ...(options.verbose && {
       told: (index, outcome) => terminal.note(`${index + 1} ${JSON.stringify(outcome)}`),
     }),
