@@ -8,7 +8,7 @@ import { fieldError } from "./connect-errors.ts";
 
 /** A write with its identity: the same caller, method and key address the same actor. */
 export interface WriteIdentity {
-  /** Goes with the command, so that its actor knows the repeat: one actor gets requests of several methods and callers. */
+  /** Goes with the command, so that its actor knows the repeat among the requests of other methods and callers. */
   readonly requestId: string;
   /** SHA-256 of the canonical request: another one under the same key is refused. */
   readonly fingerprint: Uint8Array;

@@ -62,7 +62,7 @@ async function serve(
   }
 }
 
-/** An unread body would be taken for the next request of an HTTP/1.1 connection, and would keep an HTTP/2 stream open. */
+/** An unread body would be taken for the next request of a connection, and would keep an HTTP/2 stream open. */
 function cutUnreadBody(request: NodeRequest, response: NodeResponse): void {
   if (!("stream" in request)) {
     response.setHeader("connection", "close");
@@ -124,7 +124,7 @@ function isTooLarge(request: NodeRequest, requestBytesMax: number): boolean {
   );
 }
 
-/** The body is never looked at: over HTTP/1.1 a body that is not read breaks the call that follows on the connection. */
+/** The body is never looked at. Over HTTP/1.1 an unread body would break the next call of the connection. */
 async function refuseBody(
   request: NodeRequest,
   response: NodeResponse,
