@@ -69,7 +69,8 @@ export async function startGatewayRole(
     credentials: config,
     signal: shutdown.signal,
   });
-  shutdown.add("nats connection", () => nc.drain());
+  // While the server is away there is nothing to drain.
+  shutdown.add("nats connection", () => nc.drain().catch(() => nc.close()));
   const topology = createTopology();
   const bus = createJetStreamBus({ nc, log });
   shutdown.add("bus", () => bus.close());
