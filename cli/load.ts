@@ -46,12 +46,30 @@ const TIMEOUT_MS = 30_000;
 const OPEN_CONNECTIONS_MAX = 1_024;
 const UNITS_MIN = 100_000_000;
 
+/** What a series of runs has shown. */
+export interface LoadSeries {
+  readonly rows: readonly LoadRow[];
+  /** One line for each kind of failure. */
+  readonly failures: readonly string[];
+}
+
 /** Puts load on a gateway and prints a table. @throws ExitError when an order failed, after the report */
-export async function load(
-  terminal: Terminal,
+export async function load(terminal: Terminal, options: LoadOptions, signal: AbortSignal): Promise<void> {
+  const { rows, failures } = await runLoad(options, signal, (line) => terminal.status(line));
+  terminal.status("");
+  for (const line of failures) terminal.note(line);
+  if (options.json) for (const row of rows) terminal.out(JSON.stringify({ command: "load", ...row }));
+  else for (const line of [...loadTable(rows), ...cpuLines(rows)]) terminal.out(line);
+  const failed = rows.reduce((sum, { numbers }) => sum + numbers.failed + numbers.dropped, 0);
+  if (failed > 0) throw new ExitError(`${failed} orders failed`);
+}
+
+/** Makes the products and carries out the runs that the flags ask for, one after another. */
+export async function runLoad(
   options: LoadOptions,
   signal: AbortSignal,
-): Promise<readonly LoadRow[]> {
+  tell: (line: string) => void,
+): Promise<LoadSeries> {
   const { hot, products } = options;
   const names = Array.from({ length: hot ? 1 : products }, (_, at) => (hot ? "load-hot" : `load-${at + 1}`));
   await stock(options.url, names);
@@ -66,21 +84,14 @@ export async function load(
   };
   const random = options.seed === undefined ? systemRandom : seededRandom(options.seed);
   const rows: LoadRow[] = [];
-  let failed = 0;
+  const failures: string[] = [];
   for (const step of stepsOf(options)) {
     if (signal.aborted) break;
-    const { row, result } = await measure(options, step, mix, random, signal, (line) =>
-      terminal.status(line),
-    );
-    terminal.status("");
+    const { row, result } = await measure(options, step, mix, random, signal, tell);
     rows.push(row);
-    failed += row.numbers.failed + row.numbers.dropped;
-    for (const line of failureLines(result.tally)) terminal.note(line);
+    failures.push(...failureLines(result.tally));
   }
-  if (options.json) for (const row of rows) terminal.out(JSON.stringify({ command: "load", ...row }));
-  else for (const line of [...loadTable(rows), ...cpuLines(rows)]) terminal.out(line);
-  if (failed > 0) throw new ExitError(`${failed} orders failed`);
-  return rows;
+  return { rows, failures };
 }
 
 async function stock(url: string, names: readonly string[]): Promise<void> {
