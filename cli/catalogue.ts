@@ -9,63 +9,51 @@ export interface WantedProduct {
   /** Minor units. */
   readonly price: bigint;
   readonly taxRateBp: number;
-  readonly description?: string;
+  /** Units that it starts with, or that a generator needs. */
+  readonly units: number;
 }
 
 const CURRENCY = "EUR";
 /** A product opens its stock a moment after it was created. */
-const OPENING_ATTEMPTS_MAX = 40;
-const OPENING_WAIT_MS = 50;
+const OPENING_MS_MAX = 5_000;
+const OPENING_POLL_MS = 10;
+const CONCURRENCY = 8;
 
-/** Creates a product unless it is there. The key is fixed, so that any number of starts make one product. */
+/** Creates a product with its stock unless it is there. The key is fixed: any number of starts make one product. */
 export async function ensureProduct(
   api: ApiClient,
+  clock: Clock,
   product: WantedProduct,
   keyPrefix: string,
 ): Promise<void> {
-  const { id, name, price, taxRateBp, description = "" } = product;
+  const { id, name, price, taxRateBp, units } = product;
   const money = { currencyCode: CURRENCY, minorUnits: String(price) };
-  const request = { productId: id, sku: id, name, description, price: money, taxRateBp };
+  const request = { productId: id, sku: id, name, price: money, taxRateBp, initialStock: String(units) };
   try {
     await api.call(API.createProduct, request, `${keyPrefix}-product-${id}`);
   } catch (error) {
-    // Another command made it, maybe with another price: it is there, and that is all that is wanted.
+    // Another command made it, maybe with another price or stock: it is there, and that is all that is wanted.
     const isThere =
       error instanceof ApiError &&
       (error.code === "already_exists" || error.reason === "IDEMPOTENCY_KEY_REUSED");
     if (!isThere) throw error;
   }
-}
-
-/** Adds units under a fixed key: repeated, it adds nothing. Waits until the stock of a new product is open. */
-export async function addStock(
-  api: ApiClient,
-  clock: Clock,
-  productId: string,
-  units: number,
-  key: string,
-): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const request = { productId, delta: String(units), reason: "seed" };
-      // A refusal is remembered under its key like any other answer, so each attempt has one of its own.
-      await api.call(API.adjustStock, request, attempt === 1 ? key : `${key}-${attempt}`);
-      return;
-    } catch (error) {
-      const isClosed = error instanceof ApiError && error.code === "not_found";
-      if (!isClosed || attempt >= OPENING_ATTEMPTS_MAX) throw error;
-      await sleep(clock, OPENING_WAIT_MS);
-    }
+  const giveUpMs = clock.monotonicMs() + OPENING_MS_MAX;
+  while ((await stockOf(api, id)) === undefined && clock.monotonicMs() < giveUpMs) {
+    await sleep(clock, OPENING_POLL_MS);
   }
 }
 
-/** Units that can be ordered now; 0 while the stock is not open. */
-export async function availableUnits(api: ApiClient, productId: string): Promise<number> {
+/** Units that can be ordered now; undefined while the stock is not open. */
+async function stockOf(api: ApiClient, productId: string): Promise<number | undefined> {
   try {
-    const { stock } = await api.call<{ stock?: { available?: string } }>(API.getStock, { productId });
-    return Number(stock?.available ?? 0);
+    const answer = await api.call<{ stock?: { available?: string; updatedAt?: string } }>(API.getStock, {
+      productId,
+    });
+    const { available, updatedAt } = answer.stock ?? {};
+    return updatedAt === undefined ? undefined : Number(available ?? 0);
   } catch (error) {
-    if (error instanceof ApiError && error.code === "not_found") return 0;
+    if (error instanceof ApiError && error.code === "not_found") return undefined;
     throw error;
   }
 }
@@ -74,21 +62,20 @@ export async function availableUnits(api: ApiClient, productId: string): Promise
 export async function ensureStocked(
   api: ApiClient,
   clock: Clock,
-  products: readonly { readonly product: WantedProduct; readonly units: number }[],
+  products: readonly WantedProduct[],
   keyPrefix: string,
   runId: string,
 ): Promise<void> {
   const left = [...products];
   const worker = async () => {
     for (let next = left.shift(); next !== undefined; next = left.shift()) {
-      const { product, units } = next;
-      await ensureProduct(api, product, keyPrefix);
-      const missing = units - (await availableUnits(api, product.id));
-      if (missing > 0)
-        await addStock(api, clock, product.id, missing, `${keyPrefix}-stock-${product.id}-${runId}`);
+      const { id: productId, units } = next;
+      await ensureProduct(api, clock, next, keyPrefix);
+      const missing = units - ((await stockOf(api, productId)) ?? 0);
+      if (missing <= 0) continue;
+      const request = { productId, delta: String(missing), reason: "seed" };
+      await api.call(API.adjustStock, request, `${keyPrefix}-stock-${productId}-${runId}`);
     }
   };
   await Promise.all(Array.from({ length: CONCURRENCY }, worker));
 }
-
-const CONCURRENCY = 8;

@@ -98,7 +98,10 @@ async function stock(url: string, names: readonly string[]): Promise<void> {
   const api = createApiClient(url);
   try {
     const wanted = names.map((id) => ({
-      product: { id, name: `Load ${id}`, price: 1_000n, taxRateBp: 1_900 },
+      id,
+      name: `Load ${id}`,
+      price: 1_000n,
+      taxRateBp: 1_900,
       units: UNITS_MIN,
     }));
     await ensureStocked(api, systemClock, wanted, "load", systemRandom.id());

@@ -5,7 +5,7 @@ import type { PlannedOrder } from "./order-mix.ts";
 /** A fixed set of data: the same products and orders each time, so that a second run adds nothing. */
 export interface Preset {
   readonly description: string;
-  readonly products: readonly { readonly product: WantedProduct; readonly units: number }[];
+  readonly products: readonly WantedProduct[];
   readonly orders: readonly PlannedOrder[];
 }
 
@@ -23,7 +23,7 @@ function order(
 
 const demo: Preset = {
   description: "the demo shop: 5 products, 8 orders, one of them declined and one out of stock",
-  products: DEMO_CATALOGUE.map(({ units, ...product }) => ({ product, units })),
+  products: DEMO_CATALOGUE,
   orders: [
     {
       customerId: "ada",
@@ -59,8 +59,8 @@ const SALES: readonly (readonly [customer: number, product: number, quantity: nu
 const sales: Preset = {
   description: "6 customers, 2 products, 10 sales",
   products: [
-    { product: { id: "product-1", name: "Product 1", price: 1_000n, taxRateBp: 0 }, units: 100 },
-    { product: { id: "product-2", name: "Product 2", price: 4_500n, taxRateBp: 0 }, units: 100 },
+    { id: "product-1", name: "Product 1", price: 1_000n, taxRateBp: 0, units: 100 },
+    { id: "product-2", name: "Product 2", price: 4_500n, taxRateBp: 0, units: 100 },
   ],
   orders: SALES.map(([customer, product, quantity]) =>
     order(`customer-${customer}`, `product-${product}`, quantity),

@@ -4,6 +4,7 @@ import { seededRandom, systemRandom } from "../platform/random.ts";
 import { createApiClient } from "./api-client.ts";
 import { API, type WaitName } from "./api-paths.ts";
 import { ensureStocked, type WantedProduct } from "./catalogue.ts";
+import { DEMO_CATALOGUE_KEY } from "./demo-catalogue.ts";
 import { ExitError } from "./exit-error.ts";
 import { HttpPool } from "./http-pool.ts";
 import { runClosed, runOpen, type RunResult } from "./load-run.ts";
@@ -36,7 +37,7 @@ export interface SeedOptions {
 }
 
 interface Plan {
-  readonly products: readonly { readonly product: WantedProduct; readonly units: number }[];
+  readonly products: readonly WantedProduct[];
   readonly orders: readonly PlannedOrder[];
   /** Idempotency keys are this and the number of the order: the same plan is carried out once. */
   readonly key: string;
@@ -84,7 +85,7 @@ function stockFor(orders: readonly PlannedOrder[]): Plan["products"] {
   return [...units].map(([id, ordered]) => {
     const number = Number(id.slice("prod-".length));
     const price = BigInt(100 + ((number * 7_919) % 9_900));
-    return { product: { id, name: `Product ${number}`, price, taxRateBp: 1_900 }, units: ordered };
+    return { id, name: `Product ${number}`, price, taxRateBp: 1_900, units: ordered };
   });
 }
 
@@ -118,7 +119,7 @@ async function prepare(
   const api = createApiClient(url);
   try {
     terminal.note(`${grouped(plan.products.length)} products and their stock at ${url} …`);
-    const keyPrefix = preset === "demo" ? "demo-catalogue" : "seed";
+    const keyPrefix = preset === "demo" ? DEMO_CATALOGUE_KEY : "seed";
     await ensureStocked(api, clock, plan.products, keyPrefix, systemRandom.id());
   } finally {
     api.close();
