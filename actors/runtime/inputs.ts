@@ -74,7 +74,12 @@ export class InputQueue {
 
   /** False for a message that was seen before: it must not be pushed again. */
   see(source: InputSource, sequence: number): boolean {
-    if (sequence <= (this.#seen.get(source) ?? 0)) return false;
+    const seen = this.#seen.get(source) ?? 0;
+    if (sequence <= seen) return false;
+    // What was passed while nothing waited stays passed: a position that was committed must not fall back behind it.
+    const isIdle = (this.#waiting.get(source) ?? 0) === 0;
+    if (isIdle && seen > (this.#taken.get(source)?.sequence ?? 0))
+      this.#taken.set(source, { sequence: seen, taken: 0, whole: true });
     this.#seen.set(source, sequence);
     return true;
   }
