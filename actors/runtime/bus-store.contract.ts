@@ -22,6 +22,16 @@ export function storeContract(c: ContractContext): void {
       expect(await c.bus.last(c.t.streams.inbox, c.t.inbox("core", c.fresh()))).toBeUndefined();
     });
 
+    it("finds the newest of all that match a filter", async () => {
+      const [tenant, kind] = [`t${c.fresh()}`, "product"];
+      const of = (key: string) => ({ subject: c.t.event(tenant, kind, key, "created"), data: bytes(key) });
+      const filter = c.t.event(tenant, "*", "*", ">");
+      expect(await c.bus.last(c.t.streams.events, filter)).toBeUndefined();
+      for (const key of ["a", "b", "a"]) await c.bus.append(of(key));
+      const sequence = storedSequence(await c.bus.append(of("b")));
+      expect(await c.bus.last(c.t.streams.events, filter)).toMatchObject({ ...of("b"), sequence });
+    });
+
     it("compares and sets: one of many writers wins", async () => {
       const subject = c.t.log("core", c.fresh());
       for (let round = 0, expectLastSequence = 0; round < 5; round++) {

@@ -129,7 +129,7 @@ export interface Bus {
   /** All of them or none, in order; all subjects belong to one stream; `sequence` is that of the last. 1 to 1,000. */
   appendBatch(messages: readonly Append[]): Promise<AppendOutcome>;
 
-  /** The newest message of a subject, from the stream's leader. */
+  /** The newest message of a subject, or of all that match a filter, from the stream's leader. */
   last(stream: string, subject: string): Promise<StoredMessage | undefined>;
   /** The message with this sequence, from the stream's leader; undefined if it is gone. */
   get(stream: string, sequence: number): Promise<StoredMessage | undefined>;

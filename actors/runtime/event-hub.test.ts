@@ -1,10 +1,13 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { expect, it } from "vitest";
+import { silentLogger } from "../../platform/log.ts";
 import {
   DeadLetterSchema,
   EntrySchema,
   RequestSchema,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { createActorClient } from "./actor-client.ts";
+import type { Bus } from "./bus.ts";
 import type { StoredEvent } from "./client.ts";
 import { clientWorld, settle } from "./client-testing.ts";
 
@@ -67,6 +70,31 @@ it("goes over from stored events to new ones without gap or repeat, however many
   await emit("acme", "p-1", 2_501);
   await settle();
   expect(places(events)).toEqual(Array.from({ length: 2_401 }, (_, index) => 101 + index));
+});
+
+it("leaves no gap where a replica that lags answers", async () => {
+  const { emit, nats, clock, random, topology } = eventWorld();
+  for (let at = 1; at <= 5; at++) await emit("acme", "p-1", at);
+  const bus = nats.connect("late");
+  const behind = [0, 0, 3, 5];
+  const range: Bus["range"] = async (...args) => {
+    const found = await bus.range(...args);
+    const upTo = behind.shift();
+    return upTo === undefined ? found : found.slice(0, upTo);
+  };
+  const lagging = new Proxy(bus, {
+    get: (target, name) => {
+      const value: unknown = name === "range" ? range : Reflect.get(target, name);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+  const client = createActorClient({ bus: lagging, clock, random, topology, log: silentLogger });
+  const events: StoredEvent[] = [];
+  client.watchEvents("acme", 1, (event) => events.push(event));
+  for (let i = 0; i < 10; i++) await clock.pass(100);
+  await emit("acme", "p-1", 6);
+  await settle();
+  expect(places(events)).toEqual([1, 2, 3, 4, 5, 6]);
 });
 
 it("returns the stored events of one actor in order", async () => {

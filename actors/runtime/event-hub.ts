@@ -166,7 +166,10 @@ export class EventHub {
           this.#deliver(listener, message);
           next = message.sequence + 1;
         }
-        if (messages.length > 0 || listener.hasOverflowed) continue;
+        if (messages.length === CATCH_UP_COUNT) continue;
+        const isComplete = await this.#isComplete(listener, filter, next);
+        if (!isComplete && messages.length === 0) await sleep(clock, LIMITS.retryDelayMs);
+        if (!isComplete || listener.hasOverflowed) continue;
         const pending = listener.pending ?? [];
         listener.pending = undefined;
         for (const message of pending) if (message.sequence >= next) this.#deliver(listener, message);
@@ -176,6 +179,18 @@ export class EventHub {
         await sleep(clock, LIMITS.retryDelayMs);
       }
     }
+  }
+
+  /**
+   * True if nothing is stored between what has been read and what comes live. That nothing more was found proves nothing:
+   * a replica that lags has answered.
+   */
+  async #isComplete({ pending }: Listener, filter: string, next: number): Promise<boolean> {
+    const firstLive = pending?.[0];
+    if (firstLive !== undefined && firstLive.sequence < next) return true;
+    const { bus, topology } = this.#options;
+    const newest = await bus.last(topology.streams.events, filter);
+    return newest === undefined || newest.sequence < next;
   }
 
   #deliver(listener: Listener, message: StoredMessage): void {

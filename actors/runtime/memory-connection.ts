@@ -18,6 +18,7 @@ import { type MemoryConsumer, MemoryPull } from "./memory-consumer.ts";
 import type { MemoryFaults, MemoryFate, MemoryOperation } from "./memory-faults.ts";
 import { MemoryReader } from "./memory-reader.ts";
 import { type MemoryStream, sizeOf } from "./memory-stream.ts";
+import { isWildcard } from "./subject-match.ts";
 import { MemoryWire } from "./memory-wire.ts";
 
 /** Atomic batches of the server. */
@@ -173,7 +174,7 @@ export class MemoryConnection implements Bus {
   }
 
   last(stream: string, subject: string): Promise<StoredMessage | undefined> {
-    return this.#read("last", stream, (s) => s.last(subject));
+    return this.#read("last", stream, (s) => (isWildcard(subject) ? s.newest(subject) : s.last(subject)));
   }
 
   get(stream: string, sequence: number): Promise<StoredMessage | undefined> {

@@ -125,6 +125,12 @@ export class MemoryStream {
     return this.#slots[sequence - this.#base]?.message;
   }
 
+  /** The last message that matches the filter. */
+  newest(filter: string): StoredMessage | undefined {
+    const matches = createMatcher([filter]);
+    return this.#slots.findLast((slot) => slot !== undefined && matches(slot.message.subject))?.message;
+  }
+
   /** As a replica answers that is `staleChanges` changes behind. */
   lastMany(subjects: readonly string[], staleChanges: number): Map<string, StoredMessage> {
     if (staleChanges === Infinity) return new Map();
