@@ -5,7 +5,6 @@ import {
   type DescMethodUnary,
   fromBinary,
   type MessageInitShape,
-  toBinary,
 } from "@bufbuild/protobuf";
 import type { Clock, TimerHandle } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/log.ts";
@@ -25,6 +24,7 @@ import type { InboxWriter } from "./inbox-writer.ts";
 import { LIMITS } from "./limits.ts";
 import type { SeenLogs } from "./seen-logs.ts";
 import { isKey, isToken, type Topology } from "./topology.ts";
+import { encode } from "./encode.ts";
 
 /** What the calls need from outside. */
 export interface ClientCallsOptions {
@@ -94,7 +94,7 @@ export class ClientCalls {
       return Promise.reject(new CallError("overloaded", text, BUSY_RETRY_AFTER_MS));
     }
     return new Promise<CallResult<DescMessage>>((resolve, reject) => {
-      const body = toBinary(method.input, create(method.input, message));
+      const body = encode(method.input, create(method.input, message));
       this.#start(method, address, body, options, resolve, reject);
     }) as Promise<CallResult<M["output"]>>;
   }
@@ -103,7 +103,10 @@ export class ClientCalls {
     this.#isClosed = true;
     this.#replies.close();
     this.#sweep?.cancel();
-    for (const correlation of this.#calls.keys()) this.#end(correlation)?.reject(closedError());
+    // Some are stored and will be applied: their callers must ask again with the same id.
+    const error = () =>
+      new CallError("timeout", "this process is shutting down and waits for no answer any more");
+    for (const correlation of this.#calls.keys()) this.#end(correlation)?.reject(error());
   }
 
   #start(
