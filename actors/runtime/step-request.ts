@@ -1,4 +1,4 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import {
   RefusalSchema,
   WaiterSchema,
@@ -13,6 +13,7 @@ import { LIMITS } from "./limits.ts";
 import type { MemoryRecord, Working } from "./record.ts";
 import { noEffects, rememberAnswer } from "./step-context.ts";
 import { failed, runHandler, UndecodableError, type StepEnv, type StepResult } from "./step-run.ts";
+import { encode } from "./encode.ts";
 
 /** A record that was opened only to remember a refusal goes after the life of a key. */
 const REFUSED_TTL_SECONDS = 2 * 86_400;
@@ -34,13 +35,10 @@ export function applyRequest(
   if (!handler) return failed("UNKNOWN_METHOD", `${definition.kind} has no rpc ${entry.method}`, entry);
   const creating = meta.revision === 0n;
   if (creating && !definition.creates.has(entry.method)) {
-    return refuse(
-      request,
-      DomainError.of("NOT_FOUND", `there is no ${definition.kind} ${entry.key}`, {
-        resource: definition.kind,
-        id: entry.key,
-      }),
-    );
+    const { kind } = definition;
+    const details = { resource: kind, id: entry.key };
+    const error = DomainError.of("NOT_FOUND", `there is no ${kind} ${entry.key}`, details);
+    return rememberRefusal(meta, request, error, env); // a copy of it may come when there is one
   }
   if (meta.answers.length >= LIMITS.answersMax) {
     return refuse(
@@ -70,7 +68,7 @@ export function applyRequest(
         }),
       );
     } else {
-      const reply = toBinary(handler.method.output, create(handler.method.output, result));
+      const reply = encode(handler.method.output, create(handler.method.output, result));
       const answer = { case: "reply" as const, value: reply };
       rememberAnswer(meta, { requestId, fingerprint, creating, result: answer }, nowMs);
       context.effects.replies.push({ request, result: answer, replayed: false });
