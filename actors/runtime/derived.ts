@@ -1,4 +1,4 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { sleep, type Clock, type TimerHandle } from "../../platform/clock.ts";
 import {
   BundleSchema,
@@ -16,6 +16,7 @@ import type { Append, Bus } from "./bus.ts";
 import { HEADER } from "./headers.ts";
 import { LIMITS } from "./limits.ts";
 import type { Topology } from "./topology.ts";
+import { encode } from "./encode.ts";
 
 /** What the derived messages of one log need. */
 export interface DerivedOptions {
@@ -166,7 +167,7 @@ export class Derived {
     const { topology, group, log } = this.#options;
     return {
       subject: topology.taskBundle(first.queue, group, log, first.id),
-      data: toBinary(TaskBundleSchema, create(TaskBundleSchema, { tasks: [...tasks] })),
+      data: encode(TaskBundleSchema, create(TaskBundleSchema, { tasks: [...tasks] })),
       headers: { [HEADER.entries]: String(tasks.length) },
       messageId: `${first.id}+${tasks.length}`,
     };
@@ -175,7 +176,7 @@ export class Derived {
   #task(task: Task): Append {
     const subject = this.#options.topology.task(task.queue, task.tenant, task.key, task.id);
     const headers = task.trace === "" ? {} : { traceparent: task.trace };
-    return { subject, data: toBinary(TaskSchema, task), headers, messageId: task.id };
+    return { subject, data: encode(TaskSchema, task), headers, messageId: task.id };
   }
 
   #deadLetter(letter: DeadLetter): Append {
@@ -187,7 +188,7 @@ export class Derived {
       "Tw-Error": error.replace(/[^\x20-\x7e]/g, " ").slice(0, 200),
       "Tw-From": letter.from,
     };
-    return { subject, data: toBinary(DeadLetterSchema, letter), headers, messageId: id };
+    return { subject, data: encode(DeadLetterSchema, letter), headers, messageId: id };
   }
 
   #schedule({ kind, tenant, key, timer, arm, deadlineMs }: Schedule): Append {
@@ -196,7 +197,7 @@ export class Derived {
     const entry = create(EntrySchema, { kind, tenant, key, source: { case: "firing", value } });
     return {
       subject: topology.timer(group, log, kind, tenant, key, arm),
-      data: toBinary(BundleSchema, create(BundleSchema, { entries: [entry] })),
+      data: encode(BundleSchema, create(BundleSchema, { entries: [entry] })),
       schedule: { atMs: Number(deadlineMs), target: topology.inbox(group, log) },
     };
   }

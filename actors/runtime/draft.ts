@@ -1,4 +1,4 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import {
   AddressedSchema,
   type CommitKind,
@@ -20,6 +20,7 @@ import type { Input, InputSource, Taken } from "./inputs.ts";
 import { LIMITS } from "./limits.ts";
 import type { MemoryRecord } from "./record.ts";
 import type { Effects, PendingReply } from "./step-context.ts";
+import { encode } from "./encode.ts";
 
 /** What every message on a log says beside its changes (J2). */
 export interface CommitHead {
@@ -184,7 +185,7 @@ export function encodeCommit(head: CommitHead, body: Partial<Omit<Commit, "$type
   });
   const atMs = BigInt(head.atMs);
   const trying = head.trying === undefined ? {} : { trying: head.trying };
-  return toBinary(
+  return encode(
     CommitSchema,
     create(CommitSchema, {
       kind,

@@ -1,11 +1,11 @@
 import { type Clock, sleep } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/log.ts";
 import type { Random } from "../../platform/random.ts";
-import type { Entry } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { type Entry, EntrySchema } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Append, AppendOutcome, Bus, Headers } from "./bus.ts";
 import { CallError } from "./client.ts";
 import { bundledBytes, encodeBundle } from "./encode-bundle.ts";
-import { encodeEntry } from "./encode-entry.ts";
+import { encode } from "./encode.ts";
 import { HEADER } from "./headers.ts";
 import { LIMITS } from "./limits.ts";
 import type { Topology } from "./topology.ts";
@@ -72,7 +72,7 @@ export class InboxWriter {
    */
   append(group: string, log: number, entry: Entry, deadlineMs = Infinity): Promise<void> {
     const lane = this.#lane(group, log);
-    const bytes = encodeEntry(entry);
+    const bytes = encode(EntrySchema, entry);
     if (this.#isClosed) return Promise.reject(closedError());
     if (bundledBytes(bytes) > LIMITS.bundleBytesMax) {
       const text = `the message to ${entry.kind} ${entry.key} has ${bytes.length} bytes`;

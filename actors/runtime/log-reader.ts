@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { type Clock, sleep } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/log.ts";
 import {
@@ -13,6 +13,7 @@ import { CallError } from "./client.ts";
 import { LIMITS } from "./limits.ts";
 import type { SeenLogs } from "./seen-logs.ts";
 import type { Topology } from "./topology.ts";
+import { encode } from "./encode.ts";
 
 /** What the reader needs from outside. */
 export interface LogReaderOptions {
@@ -188,7 +189,7 @@ export class LogReader {
     const question = create(ReadRequestSchema, { ids, logSequenceMin: sequenceMin });
     try {
       const subject = topology.read(lane.group, lane.log);
-      const message = await bus.request(subject, toBinary(ReadRequestSchema, question), askMs);
+      const message = await bus.request(subject, encode(ReadRequestSchema, question), askMs);
       if (message === undefined) return undefined;
       const { records, logSequence } = fromBinary(ReadReplySchema, message.data);
       if (records.length !== asks.length || logSequence < sequenceMin) return undefined;

@@ -1,9 +1,10 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import type { Clock, TimerHandle } from "../../platform/clock.ts";
 import { LeaseSchema, type Lease } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Bus, StoredMessage, Subscription } from "./bus.ts";
 import { LIMITS } from "./limits.ts";
 import type { Topology } from "./topology.ts";
+import { encode } from "./encode.ts";
 
 /** What membership needs. */
 export interface MembershipOptions {
@@ -81,12 +82,23 @@ export class Membership {
     return live.map(([worker]) => worker).sort();
   }
 
-  /** True if the worker's lease has certainly run out. */
-  isGone(worker: string): boolean {
+  /**
+   * Names this life of the worker in the journal: a restarted worker keeps its id and owns nothing. Else a log of its last
+   * life that is now another's share would be nobody's: its owner seems alive and does not know of it.
+   */
+  get life(): string {
+    return `${this.#options.workerId}@${this.#startedMs.toString(36)}`;
+  }
+
+  /** True if the lease of this life of a worker has certainly run out. */
+  isGone(life: string): boolean {
+    const [worker = "", started] = life.split("@");
+    if (worker === this.#options.workerId) return life !== this.life;
     const nowMs = this.#options.clock.monotonicMs();
-    const seenMs = this.#members.get(worker)?.seenMs;
-    if (seenMs === undefined) return nowMs - this.#listeningSinceMs > UNSEEN_MS_MAX;
-    return nowMs - Math.max(seenMs, this.#listeningSinceMs) > LIMITS.leaseMs;
+    const member = this.#members.get(worker);
+    if (member === undefined) return nowMs - this.#listeningSinceMs > UNSEEN_MS_MAX;
+    if (started !== undefined && member.lease.startedMs.toString(36) !== started) return true;
+    return nowMs - Math.max(member.seenMs, this.#listeningSinceMs) > LIMITS.leaseMs;
   }
 
   /** True if a live worker runs other contracts and was started after this one. */
@@ -146,7 +158,7 @@ export class Membership {
       leaving: this.#isLeaving,
     });
     const sentMs = clock.monotonicMs();
-    const outcome = await bus.append({ subject: this.#subject, data: toBinary(LeaseSchema, lease) });
+    const outcome = await bus.append({ subject: this.#subject, data: encode(LeaseSchema, lease) });
     if (outcome.kind === "stored") this.#renewedSentMs = Math.max(this.#renewedSentMs, sentMs);
   }
 }

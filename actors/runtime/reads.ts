@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import {
   ReadReplySchema,
   ReadRequestSchema,
@@ -7,6 +7,7 @@ import {
 import type { Bus, CoreMessage, Subscription } from "./bus.ts";
 import { recordName } from "./record.ts";
 import type { RecordId, RecordStore } from "./record-store.ts";
+import { encode } from "./encode.ts";
 
 /** What answering reads needs. */
 export interface ReadsOptions {
@@ -71,7 +72,7 @@ export class Reads {
       logSequence: BigInt(lastSequence()),
       records: records.map((record) => visible(record?.committed ?? ABSENT)),
     });
-    bus.publish(message.replyTo, toBinary(ReadReplySchema, reply));
+    bus.publish(message.replyTo, encode(ReadReplySchema, reply));
   }
 }
 

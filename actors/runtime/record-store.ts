@@ -36,7 +36,7 @@ const LOAD_KEYS_MAX = 1_000;
  */
 export class RecordStore {
   readonly #options: RecordStoreOptions;
-  /** Least recently used first. */
+  /** Oldest first; those in use get a second chance when room is made. */
   readonly #records = new Map<string, MemoryRecord>();
   /** Changed and not projected, with the log sequence of the first such change; oldest first. */
   #dirty = new Map<MemoryRecord, number>();
@@ -58,10 +58,7 @@ export class RecordStore {
   /** The record, if it is in memory; absent ones that are known to be absent are. */
   get(name: string): MemoryRecord | undefined {
     const record = this.#records.get(name);
-    if (record !== undefined) {
-      this.#records.delete(name);
-      this.#records.set(name, record);
-    }
+    if (record !== undefined) record.isUsed = true;
     return record;
   }
 
@@ -110,12 +107,15 @@ export class RecordStore {
     this.#dirty = new Map([...records, ...[...this.#dirty].filter(([record]) => !records.has(record))]);
   }
 
-  /** Frees what is clean and has not been used for longest. */
+  /** Frees what is clean and has not been used since the last round. */
   evict(): void {
     if (this.#records.size <= LIMITS.recordsCachedMax) return;
     for (const [name, record] of this.#records) {
       if (this.#records.size <= LIMITS.recordsCachedMax * 0.9) return;
-      if (!this.#dirty.has(record) && !record.isHeld) this.#records.delete(name);
+      if (this.#dirty.has(record) || record.isHeld) continue;
+      this.#records.delete(name);
+      if (record.isUsed) this.#records.set(name, record); // comes round again in this loop
+      record.isUsed = false;
     }
   }
 

@@ -1,9 +1,10 @@
-import { create, fromBinary, toBinary, type DescMessage, type Message } from "@bufbuild/protobuf";
+import { create, fromBinary, type DescMessage, type Message } from "@bufbuild/protobuf";
 import {
   RecordSchema,
   type Record as RecordMessage,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { assert } from "./assert.ts";
+import { encode } from "./encode.ts";
 
 const ABSENT = new Uint8Array(0);
 
@@ -33,6 +34,8 @@ export class MemoryRecord {
   changedAt = 0;
   /** Part of the commit being built or under way: must stay in memory. */
   isHeld = false;
+  /** Asked for since room was made the last time. */
+  isUsed = false;
   /** Encoding of the working version; undefined when stale. */
   #bytes: Uint8Array | undefined;
   #working: Working | undefined;
@@ -64,8 +67,8 @@ export class MemoryRecord {
     if (this.#bytes === undefined) {
       assert(this.#working !== undefined && this.#schema !== undefined, "a changed record is open");
       const { meta, state } = this.#working;
-      meta.state = toBinary(this.#schema, state);
-      this.#bytes = toBinary(RecordSchema, meta);
+      meta.state = encode(this.#schema, state);
+      this.#bytes = encode(RecordSchema, meta);
     }
     return this.#bytes;
   }

@@ -1,4 +1,4 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import {
   RepliesSchema,
   ReplySchema,
@@ -8,6 +8,7 @@ import {
 import type { Bus } from "./bus.ts";
 import { LIMITS } from "./limits.ts";
 import type { PendingReply } from "./step-context.ts";
+import { encode } from "./encode.ts";
 
 /** Sends replies over core NATS, those for one caller together. A caller that misses one asks again. */
 export function publishReplies(
@@ -18,7 +19,7 @@ export function publishReplies(
   for (const [subject, list] of bySubject(replies)) {
     for (let from = 0; from < list.length; from += LIMITS.repliesPerMessageMax) {
       const part = list.slice(from, from + LIMITS.repliesPerMessageMax);
-      bus.publish(subject, toBinary(RepliesSchema, create(RepliesSchema, { ...head, replies: part })));
+      bus.publish(subject, encode(RepliesSchema, create(RepliesSchema, { ...head, replies: part })));
     }
   }
 }

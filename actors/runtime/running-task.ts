@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { type Clock, sleep } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/log.ts";
 import type { Random } from "../../platform/random.ts";
@@ -16,6 +16,7 @@ import { LIMITS } from "./limits.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 import type { TaskService } from "./task-queue.ts";
 import type { Topology } from "./topology.ts";
+import { encode } from "./encode.ts";
 
 /** What a task needs while it runs. */
 export interface RunningTaskOptions {
@@ -127,7 +128,7 @@ export class RunningTask {
     try {
       const running = this.#service.handle(message, { taskId, tenant, key, attempt, signal, trace });
       const output = create(queue.output, await settledOrAborted(running, signal));
-      const body = toBinary(queue.output, output);
+      const body = encode(queue.output, output);
       if (body.length <= LIMITS.bodyBytesMax) return { kind: "done", body };
       return {
         kind: "failed",

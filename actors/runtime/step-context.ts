@@ -1,6 +1,5 @@
 import {
   create,
-  toBinary,
   toJsonString,
   type DescMessage,
   type DescMethodUnary,
@@ -28,6 +27,7 @@ import { Deferred, kindOf, type ActorContext, type TaskOutcome } from "./actor.t
 import { assert } from "./assert.ts";
 import { LIMITS } from "./limits.ts";
 import type { TaskQueue } from "./task-queue.ts";
+import { encode } from "./encode.ts";
 
 /** Kind of the records that hold list pages; the runtime's own. */
 export const LIST_KIND = "list";
@@ -117,7 +117,7 @@ export class StepContext implements ActorContext<DescMessage> {
 
   list(name: string, fields: Readonly<Record<string, string>>): void {
     const entry = create(ListEntrySchema, { id: this.key, createdMs: BigInt(this.nowMs), fields });
-    this.#message(LIST_KIND, name, "Append", toBinary(ListEntrySchema, entry), false);
+    this.#message(LIST_KIND, name, "Append", encode(ListEntrySchema, entry), false);
   }
 
   timer<M extends DescMethodUnary>(
@@ -220,7 +220,7 @@ export class StepContext implements ActorContext<DescMessage> {
   }
 
   #encode<D extends DescMessage>(schema: D, message: MessageInitShape<D>): Uint8Array {
-    const bytes = toBinary(schema, create(schema, message));
+    const bytes = encode(schema, create(schema, message));
     assert(
       bytes.length <= LIMITS.bodyBytesMax,
       `a ${schema.typeName} has at most ${LIMITS.bodyBytesMax} bytes`,

@@ -7,6 +7,7 @@ import {
   type Entry,
   type Trying,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { BatchCombiner } from "./batch-combiner.ts";
 import type { Bus } from "./bus.ts";
 import { encodeCommit, type StreamNames } from "./draft.ts";
 import { takenOf, type InputSource, type Taken } from "./inputs.ts";
@@ -26,6 +27,8 @@ export interface TakeoverOptions {
   readonly workerId: string;
   readonly contracts: string;
   readonly signal: AbortSignal;
+  /** Batches of all logs of the worker, by derived stream. */
+  readonly combiners: { readonly records: BatchCombiner; readonly events: BatchCombiner };
 }
 
 /** A log that now belongs to this owner, as its last message describes it. */
@@ -68,7 +71,7 @@ export function inputStreams(topology: Topology, group: string): ReadonlyMap<Inp
  * @throws HaltError (J3, J4), FencedError
  */
 export async function takeOver(options: TakeoverOptions, end: LogEnd): Promise<Claimed | undefined> {
-  const { bus, clock, random, topology, group, log, workerId, contracts, signal } = options;
+  const { bus, clock, random, topology, group, log, workerId, contracts, signal, combiners } = options;
   const { commit } = end;
   const streams = await readStreams(options);
   const positions = checkedPositions(streams, commit);
@@ -95,11 +98,13 @@ export async function takeOver(options: TakeoverOptions, end: LogEnd): Promise<C
   const markOptions = { bus, clock, random, epoch, signal };
   const recordMark = new Watermark({
     ...markOptions,
+    combiner: combiners.records,
     stream: topology.streams.actors,
     subject: topology.mark(group, log),
   });
   const eventMark = new Watermark({
     ...markOptions,
+    combiner: combiners.events,
     stream: topology.streams.events,
     subject: topology.eventMark(group, log),
   });

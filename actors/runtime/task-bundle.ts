@@ -1,4 +1,4 @@
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { fromBinary } from "@bufbuild/protobuf";
 import type { Clock } from "../../platform/clock.ts";
 import {
   TaskBundleSchema,
@@ -8,6 +8,7 @@ import {
 import type { Bus, Delivery, StoredMessage } from "./bus.ts";
 import { HEADER } from "./headers.ts";
 import type { Topology } from "./topology.ts";
+import { encode } from "./encode.ts";
 
 /** What splitting a bundle needs. */
 export interface TaskBundleOptions {
@@ -49,7 +50,7 @@ class Bundle {
     const { topology } = this.#options;
     const { message, attempt } = this.#delivery;
     const subject = topology.task(task.queue, task.tenant, task.key, task.id);
-    const alone: StoredMessage = { ...pick(message), subject, data: toBinary(TaskSchema, task), headers: {} };
+    const alone: StoredMessage = { ...pick(message), subject, data: encode(TaskSchema, task), headers: {} };
     return {
       message: alone,
       attempt,

@@ -1,10 +1,12 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import type { Random } from "../../platform/random.ts";
 import { MarkSchema, type Mark } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
-import type { Append, Bus } from "./bus.ts";
+import type { BatchCombiner } from "./batch-combiner.ts";
+import type { Append, AppendOutcome, Bus } from "./bus.ts";
 import { untilAnswered } from "./journal.ts";
 import { LIMITS } from "./limits.ts";
+import { encode } from "./encode.ts";
 
 /** What a watermark needs to be written. */
 export interface WatermarkOptions {
@@ -15,6 +17,8 @@ export interface WatermarkOptions {
   readonly subject: string;
   readonly epoch: bigint;
   readonly signal: AbortSignal;
+  /** Stores batches together with those of the worker's other logs. */
+  readonly combiner: BatchCombiner;
 }
 
 /** Another owner has written the watermark: this one has lost the log. */
@@ -69,35 +73,37 @@ export class Watermark {
 
   /** Stores the messages and moves the watermark with them, whatever it takes. @throws FencedError */
   async write(messages: readonly Append[], logSequence: number, replaySequence: number): Promise<void> {
-    const { bus, clock, signal, epoch } = this.#options;
+    const { clock, signal, epoch, combiner } = this.#options;
     const mark = create(MarkSchema, {
       epoch,
       batchId: this.#options.random.id(),
       logSequence: BigInt(logSequence),
       replaySequence: BigInt(replaySequence),
     });
-    for (
-      let delayMs: number = LIMITS.retryDelayMs;
-      ;
-      delayMs = Math.min(delayMs * 2, LIMITS.retryDelayMsMax)
-    ) {
+    for (let tries = 0, delayMs: number = LIMITS.retryDelayMs; ; tries++) {
       signal.throwIfAborted();
-      const last = this.#append(mark);
-      const outcome =
-        messages.length === 0 ? await bus.append(last) : await bus.appendBatch([...messages, last]);
+      const batch = [...messages, this.#append(mark)];
+      const outcome = tries === 0 ? await combiner.append(batch) : await this.#alone(batch);
       if (outcome.kind === "stored") return this.#adopt(mark, outcome.sequence);
       if (outcome.kind !== "refused") {
         await this.#read();
         if (this.#mark.batchId === mark.batchId) return;
       }
-      await sleep(clock, delayMs, signal);
+      if (tries > 0) await sleep(clock, delayMs, signal);
+      delayMs = Math.min(delayMs * 2, LIMITS.retryDelayMsMax);
     }
+  }
+
+  #alone(batch: readonly Append[]): Promise<AppendOutcome> {
+    const { bus } = this.#options;
+    const [only] = batch;
+    return batch.length === 1 && only !== undefined ? bus.append(only) : bus.appendBatch(batch);
   }
 
   #append(mark: Mark): Append {
     return {
       subject: this.#options.subject,
-      data: toBinary(MarkSchema, mark),
+      data: encode(MarkSchema, mark),
       expectLastSequence: this.#revision,
     };
   }

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
-import { toBinary } from "@bufbuild/protobuf";
+
 import { sleep, type Clock, type TimerHandle } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/log.ts";
 import type { Random } from "../../platform/random.ts";
 import { LoadSchema } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { ActorDefinition } from "./actor.ts";
+import { BatchCombiner } from "./batch-combiner.ts";
 import { BusError, type Bus } from "./bus.ts";
 import { LIMITS } from "./limits.ts";
 import { LogOwner, type LogOwnerOptions, type OwnerEnd } from "./log-owner.ts";
@@ -18,6 +19,7 @@ import { HaltError, logEnd, takeOver, type TakeoverOptions } from "./takeover.ts
 import { TimerSweep } from "./timer-sweep.ts";
 import type { Topology } from "./topology.ts";
 import { FencedError } from "./watermark.ts";
+import { encode } from "./encode.ts";
 
 /** What a worker needs from outside; a simulation gives its own clock, randomness and bus. */
 export interface WorkerOptions {
@@ -99,6 +101,7 @@ class GroupWorker implements Worker {
   readonly #holdings = new Map<number, Holding>();
   /** Monotonic time before which a log is not claimed. */
   readonly #notBeforeMs = new Map<number, number>();
+  readonly #combiners: TakeoverOptions["combiners"];
   readonly #halted = new Map<number, string>();
   readonly #misplacedSinceMs = new Map<number, number>();
   readonly #actors: ReadonlyMap<string, ActorDefinition>;
@@ -114,6 +117,7 @@ class GroupWorker implements Worker {
     this.#contracts = contractsHash(actors, projections);
     this.#actors = new Map(actors.map((definition) => [definition.kind, definition]));
     this.#membership = new Membership({ bus, clock, topology, group, workerId, contracts: this.#contracts });
+    this.#combiners = { records: new BatchCombiner(bus), events: new BatchCombiner(bus) };
     this.#sweep = new TimerSweep(bus, clock, topology, group);
     this.#readers = new Readers({ bus, clock, topology, group });
   }
@@ -201,7 +205,7 @@ class GroupWorker implements Worker {
     try {
       const end = await logEnd(takeover);
       const { owner } = end.commit;
-      const mayClaim = owner === "" || owner === this.#options.workerId || this.#membership.isGone(owner);
+      const mayClaim = owner === "" || owner === this.#membership.life || this.#membership.isGone(owner);
       if (!mayClaim || holding.abort.signal.aborted) return;
       const claimed = await takeOver(takeover, end);
       if (claimed === undefined) return this.#pause(log, LIMITS.leaseMs);
@@ -225,7 +229,7 @@ class GroupWorker implements Worker {
   }
 
   #takeoverOptions(log: number, { abort }: Holding): TakeoverOptions {
-    const { bus, clock, random, topology, group, workerId } = this.#options;
+    const { bus, clock, random, topology, group } = this.#options;
     return {
       bus,
       clock,
@@ -233,8 +237,9 @@ class GroupWorker implements Worker {
       topology,
       group,
       log,
-      workerId,
+      workerId: this.#membership.life,
       contracts: this.#contracts,
+      combiners: this.#combiners,
       signal: abort.signal,
     };
   }
@@ -276,7 +281,7 @@ class GroupWorker implements Worker {
     const { bus, topology, group } = this.#options;
     for (const [log, { owner, isReady }] of this.#holdings) {
       if (owner === undefined || !isReady) continue;
-      bus.publish(topology.load(group, log), toBinary(LoadSchema, owner.load()));
+      bus.publish(topology.load(group, log), encode(LoadSchema, owner.load()));
       void owner.tick();
     }
   }
