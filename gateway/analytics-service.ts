@@ -1,4 +1,4 @@
-import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { AnalyticsStateSchema } from "../proto/gen/tradewind/actors/analytics/v1/analytics_state_pb.ts";
@@ -7,6 +7,11 @@ import {
   type GetSalesSeriesRequest,
   type ListSalesByProductRequest,
   ListSalesByProductRequestSchema,
+  WatchSalesByProductRequestSchema,
+  WatchSalesSeriesRequestSchema,
+  WatchTopCustomersRequestSchema,
+  WatchTopProductsRequestSchema,
+  WatchTotalSalesRequestSchema,
 } from "../proto/gen/tradewind/analytics/v1/analytics_service_pb.ts";
 import { scopeOf } from "./call-scope.ts";
 import { fieldError } from "./connect-errors.ts";
@@ -23,6 +28,7 @@ import {
   topProducts,
   totalSales,
 } from "./figures.ts";
+import { fingerprint } from "./idempotency.ts";
 import { createMailbox } from "./mailbox.ts";
 import { decodePageToken, encodePageToken, pageSizeOf } from "./page-token.ts";
 import { untilReady } from "./record-feed.ts";
@@ -53,43 +59,34 @@ export function analyticsService(deps: ServiceDeps): ServiceImpl<typeof Analytic
     },
     listSalesByProduct: (request, context) => listSalesByProduct(deps, request, context),
     watchTotalSales: (request, context) =>
-      watchFigures(deps, request, context, ({ currency }) => figureKeys.total(currency), totalSales),
+      watchFigures(deps, WatchTotalSalesRequestSchema, request, context, {
+        key: ({ currency }) => figureKeys.total(currency),
+        compute: totalSales,
+      }),
     watchSalesByProduct: (request, context) =>
-      watchFigures(
-        deps,
-        request,
-        context,
-        ({ currency }) => figureKeys.product(currency, request.productId),
-        async (figures) => (await productSales(figures, request.productId)).sales,
-      ),
+      watchFigures(deps, WatchSalesByProductRequestSchema, request, context, {
+        key: ({ currency }) => figureKeys.product(currency, request.productId),
+        compute: async (figures) => (await productSales(figures, request.productId)).sales,
+      }),
     watchTopCustomers: (request, context) =>
-      watchFigures(
-        deps,
-        request,
-        context,
-        ({ currency }) => figureKeys.topCustomers(currency),
-        (figures) => topCustomers(figures, top(request.limit)),
-      ),
+      watchFigures(deps, WatchTopCustomersRequestSchema, request, context, {
+        key: ({ currency }) => figureKeys.topCustomers(currency),
+        compute: (figures) => topCustomers(figures, top(request.limit)),
+      }),
     watchTopProducts: (request, context) =>
-      watchFigures(
-        deps,
-        request,
-        context,
-        ({ currency }) => figureKeys.topProducts(currency),
-        (figures) => topProducts(figures, top(request.limit), request.measure),
-      ),
-    // Every sale is in the total too: one key stands for all minutes.
+      watchFigures(deps, WatchTopProductsRequestSchema, request, context, {
+        key: ({ currency }) => figureKeys.topProducts(currency),
+        compute: (figures) => topProducts(figures, top(request.limit), request.measure),
+      }),
     watchSalesSeries: (request, context) =>
-      watchFigures(
-        deps,
-        request,
-        context,
-        ({ currency }) => figureKeys.total(currency),
-        (figures) => {
+      watchFigures(deps, WatchSalesSeriesRequestSchema, request, context, {
+        // Every sale is in the total too: one key stands for all minutes.
+        key: ({ currency }) => figureKeys.total(currency),
+        compute: (figures) => {
           const count = request.buckets || BUCKETS_DEFAULT;
           return salesSeries(figures, Math.floor(deps.clock.nowMs() / MINUTE_MS) - count + 1, count);
         },
-      ),
+      }),
   };
 }
 
@@ -149,40 +146,48 @@ type FigureEvent<T> = {
     | { case: "heartbeat"; value: { time: ReturnType<typeof timestampFromMs> } };
 };
 
+/** What a watcher of figures wants. */
+interface FigureWatch<T> {
+  /** Key of the record whose changes mean that the figures may differ. */
+  readonly key: (figures: FigureScope) => string;
+  readonly compute: (figures: FigureScope) => Promise<T>;
+}
+
 /**
- * Figures now, then whenever they differ, at most four times a second. They are computed anew at each heartbeat too, so
- * that a window of time moves on and a lost change is made good.
+ * Figures now, then whenever they differ, at most four times a second. They are looked at with each heartbeat too, so
+ * that a window of time moves on and a lost change is made good. Watchers of the same figures share one computation.
  */
-async function* watchFigures<T extends MessageInitShape<DescMessage>>(
+async function* watchFigures<D extends DescMessage, T extends MessageInitShape<DescMessage>>(
   deps: ServiceDeps,
-  request: CurrencyRequest & { readonly cursor: string },
+  schema: D,
+  request: MessageShape<D> & CurrencyRequest & { readonly cursor: string },
   context: HandlerContext,
-  keyOf: (figures: FigureScope) => string,
-  compute: (figures: FigureScope) => Promise<T>,
+  { key, compute }: FigureWatch<T>,
 ): AsyncGenerator<FigureEvent<T>> {
-  const { client, clock, limits } = deps;
+  const { client, clock, limits, board } = deps;
   const { signal } = context;
   let position = parseCursor(request.cursor) ?? 0;
   const figures = await figureScope(deps, request, context);
+  const { tenant, currency } = figures;
   const { heartbeatMs, aggregateIntervalMs: intervalMs } = limits;
-  const mailbox = createMailbox<number>({ clock, signal, heartbeatMs, keysMax: 1, intervalMs });
-  const watch = client.watch(
-    ANALYTICS_KIND,
-    AnalyticsStateSchema,
-    figures.tenant,
-    keyOf(figures),
-    ({ sequence }) => mailbox.put("changed", sequence),
+  const mailbox = createMailbox<Change>({ clock, signal, heartbeatMs, keysMax: 1, intervalMs });
+  const watch = client.watch(ANALYTICS_KIND, AnalyticsStateSchema, tenant, key(figures), ({ sequence }) =>
+    mailbox.put("changed", { sequence, atMs: clock.monotonicMs() }),
   );
+  const wanted = Buffer.from(fingerprint(schema, request, ["cursor"])).toString("base64");
+  const name = `${tenant}/${schema.typeName}/${currency}/${wanted}`;
+  const post = (notBeforeMs: number) => board.get(name, notBeforeMs, () => compute(figures));
   try {
     await untilReady(watch, clock, signal);
-    let value = await compute(figures);
+    let { value, text } = await post(clock.monotonicMs());
     yield { cursor: positionText(position), event: { case: "snapshot", value } };
     for (;;) {
       const mail = await mailbox.take();
-      if (mail.kind === "items") position = mail.items.at(-1) ?? position;
-      const before = comparable(value);
-      value = await compute(figures);
-      if (comparable(value) !== before) {
+      const change = mail.kind === "items" ? mail.items.at(-1) : undefined;
+      position = change?.sequence ?? position;
+      const before = text;
+      ({ value, text } = await post(change?.atMs ?? clock.monotonicMs() - intervalMs));
+      if (text !== before) {
         yield { cursor: positionText(position), event: { case: "update", value } };
       } else if (mail.kind === "heartbeat") {
         const time = timestampFromMs(clock.nowMs());
@@ -194,10 +199,7 @@ async function* watchFigures<T extends MessageInitShape<DescMessage>>(
   }
 }
 
-/** Figures as text, without the time that they are of: that alone is no news. */
-function comparable(value: unknown): string {
-  return JSON.stringify(value, (key, inner: unknown) => {
-    if (key === "asOf") return undefined;
-    return typeof inner === "bigint" ? String(inner) : inner;
-  });
+interface Change {
+  readonly sequence: number;
+  readonly atMs: number;
 }

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { sleep } from "../platform/clock.ts";
 import {
   ProductActor,
   type ProductState,
@@ -7,6 +8,7 @@ import {
   ProductStatus,
   type UpdateProductSchema,
 } from "../proto/gen/tradewind/actors/product/v1/product_actor_pb.ts";
+import { StockStateSchema } from "../proto/gen/tradewind/actors/stock/v1/stock_actor_pb.ts";
 import {
   type CatalogService,
   type CreateProductRequest,
@@ -22,9 +24,14 @@ import { edgeError, fieldError, notFound } from "./connect-errors.ts";
 import { identifyWrite } from "./idempotency.ts";
 import { listRecords } from "./listing.ts";
 import { decodePageToken, encodePageToken, pageSizeOf } from "./page-token.ts";
+import { readRecord } from "./record-read.ts";
 import { isProduct, PRODUCT_KIND } from "./product-cache.ts";
 import { send, type ServiceDeps } from "./service-deps.ts";
 import { productView, revisionOf } from "./views.ts";
+
+/** After this the product is answered all the same: its stock is on its way. */
+const STOCK_OPENS_MS_MAX = 2_000;
+const STOCK_POLL_MS = 5;
 
 /** Edge of the catalogue. */
 export function catalogService(deps: ServiceDeps): ServiceImpl<typeof CatalogService> {
@@ -33,7 +40,7 @@ export function catalogService(deps: ServiceDeps): ServiceImpl<typeof CatalogSer
     createProduct: (request, context) => createProduct(deps, request, context),
     getProduct: async ({ productId }, context) => {
       const { tenant } = scopeOf(context);
-      const { state } = await client.read(PRODUCT_KIND, ProductStateSchema, { tenant, key: productId });
+      const state = await readRecord(client, PRODUCT_KIND, ProductStateSchema, { tenant, key: productId });
       if (!isProduct(state)) throw notFound("product", productId);
       return { product: productView(tenant, productId, state) };
     },
@@ -82,7 +89,23 @@ async function createProduct(deps: ServiceDeps, request: CreateProductRequest, c
     const text = `the sku ${sku} belongs to product ${skuOwner}`;
     throw edgeError("SKU_TAKEN", text, { metadata: { sku, product_id: skuOwner } });
   }
+  await stockOpened(deps, tenant, key, context.signal);
   return { product: productView(tenant, key, remembered(deps, tenant, key, product)) };
+}
+
+/** The stock opens by a message of its product, a moment later: whoever creates a product can sell it at once. */
+async function stockOpened(
+  { client, clock }: ServiceDeps,
+  tenant: string,
+  key: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const endMs = clock.monotonicMs() + STOCK_OPENS_MS_MAX;
+  while (clock.monotonicMs() < endMs && !signal.aborted) {
+    const stock = await readRecord(client, "stock", StockStateSchema, { tenant, key });
+    if (stock?.opened === true) return;
+    await sleep(clock, STOCK_POLL_MS, signal);
+  }
 }
 
 /** What this process has written is in its cache before the answer goes out. */

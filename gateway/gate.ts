@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext } from "@connectrpc/connect";
+import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { Metrics } from "../platform/metrics.ts";
 import type { Random } from "../platform/random.ts";
 import { type Authenticator, peerKey, scopeKey } from "./call-scope.ts";
@@ -63,7 +64,7 @@ export function createGate(options: GateOptions): Gate {
       await enter(context, callId);
     } catch (thrown) {
       const error = toEdgeError(thrown, callId);
-      refused.inc({ code: String(error.code) });
+      refused.inc({ code: codeToString(error.code) });
       throw error;
     }
   };

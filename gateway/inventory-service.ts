@@ -25,6 +25,7 @@ import { identifyWrite } from "./idempotency.ts";
 import { listRecords } from "./listing.ts";
 import { createMailbox } from "./mailbox.ts";
 import { decodePageToken, encodePageToken, pageSizeOf } from "./page-token.ts";
+import { readRecord } from "./record-read.ts";
 import { parseCursor, positionText } from "./cursor.ts";
 import { untilReady } from "./record-feed.ts";
 import { refuseBranch, send, type ServiceDeps } from "./service-deps.ts";
@@ -45,7 +46,7 @@ export function inventoryService(deps: ServiceDeps): ServiceImpl<typeof Inventor
     getStock: async ({ productId, branchId }, context) => {
       refuseBranch(branchId);
       const { tenant } = scopeOf(context);
-      const { state } = await client.read(STOCK_KIND, StockStateSchema, { tenant, key: productId });
+      const state = await readRecord(client, STOCK_KIND, StockStateSchema, { tenant, key: productId });
       if (state?.opened !== true) throw notFound("product", productId);
       return { stock: stockView(productId, state) };
     },

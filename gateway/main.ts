@@ -21,6 +21,7 @@ import { OrderStateSchema } from "../proto/gen/tradewind/actors/order/v1/order_s
 import { StockStateSchema } from "../proto/gen/tradewind/actors/stock/v1/stock_actor_pb.ts";
 import { loopbackAuthenticator } from "./call-scope.ts";
 import { type GatewayConfig, gatewaySettings } from "./config.ts";
+import { createFigureBoard } from "./figure-board.ts";
 import { originRule } from "./http.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 import type { NatsProbe } from "./ops-service.ts";
@@ -118,6 +119,7 @@ function serviceDeps(client: ActorClient, config: GatewayConfig): ServiceDeps {
     limits,
     products: createProductCache(client, systemClock),
     tenants: createTenantCache(client, systemClock),
+    board: createFigureBoard(systemClock),
     orderFeeds: createRecordFeeds({ ...feed, kind: "order", schema: OrderStateSchema }),
     stockFeeds: createRecordFeeds({ ...feed, kind: "stock", schema: StockStateSchema }),
   };

@@ -23,6 +23,7 @@ import { priceLines, type PricedLine } from "./order-pricing.ts";
 import { hasReached } from "./order-status.ts";
 import { awaitOrder, ORDER_KIND, watchOrder, watchOrders } from "./order-watch.ts";
 import { decodePageToken, encodePageToken, pageSizeOf } from "./page-token.ts";
+import { readRecord } from "./record-read.ts";
 import { refuseBranch, send, type ServiceDeps } from "./service-deps.ts";
 import { orderView } from "./views.ts";
 
@@ -35,7 +36,7 @@ const ANSWER_MS = 500;
 export function orderService(deps: ServiceDeps): ServiceImpl<typeof OrderService> {
   const { client, limits, random } = deps;
   const read = async (tenant: string, orderId: string): Promise<OrderState> => {
-    const { state } = await client.read(ORDER_KIND, OrderStateSchema, { tenant, key: orderId });
+    const state = await readRecord(client, ORDER_KIND, OrderStateSchema, { tenant, key: orderId });
     if (state === undefined) throw notFound("order", orderId);
     return state;
   };
@@ -123,7 +124,7 @@ async function place(
     if (reply.message.order !== undefined) return reply.message.order;
   } catch (error) {
     if (!isWaiting || !(error instanceof CallError) || error.kind !== "timeout") throw error;
-    const { state } = await deps.client.read(ORDER_KIND, OrderStateSchema, { tenant, key });
+    const state = await readRecord(deps.client, ORDER_KIND, OrderStateSchema, { tenant, key });
     if (state === undefined) throw error;
     return state;
   }
@@ -176,7 +177,7 @@ async function linesOf(
     return await priceLines(products, tenant, request.lines);
   } catch (error) {
     if (!identity.isGiven) throw error;
-    const { state } = await client.read(ORDER_KIND, OrderStateSchema, { tenant, key: orderId });
+    const state = await readRecord(client, ORDER_KIND, OrderStateSchema, { tenant, key: orderId });
     if (state === undefined) throw error;
     return request.lines.map(({ productId, quantity }) => ({
       productId,

@@ -21,8 +21,9 @@ import { listRecords } from "./listing.ts";
 import { createMailbox, type Mailbox } from "./mailbox.ts";
 import { hasReached, isFinal, isSettled } from "./order-status.ts";
 import { untilReady } from "./record-feed.ts";
+import { readRecord } from "./record-read.ts";
 import type { ServiceDeps } from "./service-deps.ts";
-import { orderView } from "./views.ts";
+import { sharedOrderView } from "./views.ts";
 
 export const ORDER_KIND = "order";
 
@@ -57,15 +58,14 @@ export async function* watchOrder(
   const watch = deps.client.watch(ORDER_KIND, OrderStateSchema, tenant, orderId, (change) =>
     mailbox.put(orderId, change),
   );
-  const read = async () =>
-    (await deps.client.read(ORDER_KIND, OrderStateSchema, { tenant, key: orderId })).state;
+  const read = () => readRecord(deps.client, ORDER_KIND, OrderStateSchema, { tenant, key: orderId });
   try {
     await untilReady(watch, deps.clock, signal);
     let state = await read();
     if (state === undefined) throw notFound("order", orderId);
     for (;;) {
       if (state !== undefined && state.revision > seen) {
-        const order = orderView(tenant, orderId, state);
+        const order = sharedOrderView(tenant, orderId, state);
         const event =
           seen < 0n ? ({ case: "snapshot", value: order } as const) : updateOf(order, previousStatus);
         seen = state.revision;
@@ -80,14 +80,14 @@ export async function* watchOrder(
       }
       yield { cursor: String(seen), event: heartbeat(deps.clock) };
       // Looked up now and then, so that no lost change can keep the stream from its end.
-      state = await read();
+      state = await read().catch(() => undefined);
     }
   } finally {
     watch.close();
   }
 }
 
-function updateOf(order: ReturnType<typeof orderView>, previousStatus: OrderStatus) {
+function updateOf(order: ReturnType<typeof sharedOrderView>, previousStatus: OrderStatus) {
   return { case: "update", value: { order, previousStatus } } as const;
 }
 
@@ -116,7 +116,7 @@ export async function* watchOrders(
         const orders = await newestOrders(deps, tenant, selection, snapshotSize || limits.pageSizeDefault);
         seen.clear();
         for (const { id, state } of orders) seen.set(id, { revision: state.revision, status: state.status });
-        const views = orders.map(({ id, state }) => orderView(tenant, id, state));
+        const views = orders.map(({ id, state }) => sharedOrderView(tenant, id, state));
         yield { cursor: positionText(position), event: { case: "snapshot", value: { orders: views } } };
       }
       const mail = await mailbox.take();
@@ -132,7 +132,7 @@ export async function* watchOrders(
         else if (!seen.delete(key)) continue;
         yield {
           cursor: positionText(position),
-          event: updateOf(orderView(tenant, key, state), before?.status ?? 0),
+          event: updateOf(sharedOrderView(tenant, key, state), before?.status ?? 0),
         };
       }
     }
@@ -175,7 +175,7 @@ export async function awaitOrder(
   const watch = client.watch(ORDER_KIND, OrderStateSchema, tenant, key, (change) => mailbox.put(key, change));
   try {
     await untilReady(watch, clock, signal);
-    let { state } = await client.read(ORDER_KIND, OrderStateSchema, { tenant, key });
+    let state = await readRecord(client, ORDER_KIND, OrderStateSchema, { tenant, key });
     if (state === undefined) throw notFound("order", key);
     while (!hasReached(state, wait) && clock.monotonicMs() < endMs) {
       const mail = await mailbox.take();

@@ -22,6 +22,7 @@ import { identifyWrite } from "./idempotency.ts";
 import { remainingMs } from "./interceptors/deadline.ts";
 import { listRecords } from "./listing.ts";
 import { decodePageToken, encodePageToken, pageSizeOf } from "./page-token.ts";
+import { readRecord } from "./record-read.ts";
 import { send, type ServiceDeps } from "./service-deps.ts";
 import { orderKeyOf, paymentView, refundView } from "./views.ts";
 
@@ -46,7 +47,7 @@ export function paymentService(deps: ServiceDeps): ServiceImpl<typeof PaymentSer
 async function readPayment({ client }: ServiceDeps, tenant: string, paymentId: string) {
   const key = orderKeyOf(paymentId);
   if (key === undefined) throw notFound("payment", paymentId);
-  const { state } = await client.read(PAYMENT_KIND, PaymentStateSchema, { tenant, key });
+  const state = await readRecord(client, PAYMENT_KIND, PaymentStateSchema, { tenant, key });
   if (state === undefined) throw notFound("payment", paymentId);
   return { key, state };
 }
@@ -61,7 +62,7 @@ async function listPayments(deps: ServiceDeps, request: ListPaymentsRequest, con
     (customerId === "" || state.customerId === customerId);
   if (orderId !== "") {
     // An order has one payment, under its own key.
-    const { state } = await deps.client.read(PAYMENT_KIND, PaymentStateSchema, { tenant, key: orderId });
+    const state = await readRecord(deps.client, PAYMENT_KIND, PaymentStateSchema, { tenant, key: orderId });
     return { payments: state !== undefined && matches(state) ? [paymentView(tenant, orderId, state)] : [] };
   }
   const { items, next } = await listRecords(deps.client, {
@@ -94,7 +95,7 @@ async function payOrder(deps: ServiceDeps, request: PayOrderRequest, context: Ha
     // Accepted, and its outcome is not there yet: the payment as it is tells that.
     if (waitMs === 0 || !(error instanceof CallError) || error.kind !== "timeout") throw error;
   }
-  const { state } = await deps.client.read(PAYMENT_KIND, PaymentStateSchema, { tenant, key: orderId });
+  const state = await readRecord(deps.client, PAYMENT_KIND, PaymentStateSchema, { tenant, key: orderId });
   if (state === undefined)
     throw edgeError("UNAVAILABLE", "the payment cannot be read yet; repeat with the same request id");
   return { payment: paymentView(tenant, orderId, state) };

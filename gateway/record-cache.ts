@@ -2,6 +2,7 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { LRUCache } from "lru-cache";
 import type { ActorClient, Watch } from "../actors/runtime/index.ts";
 import type { Clock } from "../platform/clock.ts";
+import { readRecord } from "./record-read.ts";
 
 /** Records of one kind that change rarely and are needed often. */
 export interface RecordCache<S extends DescMessage> {
@@ -78,7 +79,7 @@ export function createRecordCache<S extends DescMessage>(options: RecordCacheOpt
     const name = `${tenant}/${key}`;
     reading.set(name, (reading.get(name) ?? 0) + 1);
     try {
-      const { state } = await client.read(kind, schema, { tenant, key });
+      const state = await readRecord(client, kind, schema, { tenant, key });
       if (state !== undefined) put(tenant, key, state);
       return state;
     } finally {

@@ -16,6 +16,7 @@ import { type AdmissionHook, createGate } from "./gate.ts";
 import { grpcHealth } from "./grpc-health.ts";
 import { grpcReflection } from "./grpc-reflection.ts";
 import { applyCors, type NodeRequest, type NodeResponse, type OriginRule, send } from "./http.ts";
+import { serveIndex } from "./index-page.ts";
 import { createDeadlineInterceptor } from "./interceptors/deadline.ts";
 import { createErrorsInterceptor } from "./interceptors/errors.ts";
 import { createObserveInterceptor, type Load } from "./interceptors/observe.ts";
@@ -92,7 +93,8 @@ export async function startGatewayServer(options: GatewayServerOptions): Promise
   const handle = (request: NodeRequest, response: NodeResponse) => {
     if (applyCors(request, response, originRule)) return;
     if (serveEvents(request, response) || serveRpc(request, response)) return;
-    if (pages?.(request, response) !== true) notServed(request, response);
+    if (pages?.(request, response) === true || serveIndex(table, request, response)) return;
+    notServed(request, response);
   };
   const edge = await startEdgeServer({ ...options, handle, limits });
   const drain = drainOnce(async () => {

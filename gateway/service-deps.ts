@@ -7,6 +7,7 @@ import type { OrderStateSchema } from "../proto/gen/tradewind/actors/order/v1/or
 import type { StockStateSchema } from "../proto/gen/tradewind/actors/stock/v1/stock_actor_pb.ts";
 import { scopeOf } from "./call-scope.ts";
 import { fieldError } from "./connect-errors.ts";
+import type { FigureBoard } from "./figure-board.ts";
 import { markReplayed, type WriteIdentity } from "./idempotency.ts";
 import { remainingMs } from "./interceptors/deadline.ts";
 import type { GatewayLimits } from "./limits.ts";
@@ -23,6 +24,7 @@ export interface ServiceDeps {
   readonly products: ProductCache;
   readonly tenants: TenantCache;
   readonly orderFeeds: RecordFeeds<typeof OrderStateSchema>;
+  readonly board: FigureBoard;
   readonly stockFeeds: RecordFeeds<typeof StockStateSchema>;
 }
 

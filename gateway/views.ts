@@ -1,4 +1,4 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { LineStock, type OrderState } from "../proto/gen/tradewind/actors/order/v1/order_state_pb.ts";
 import type {
@@ -9,7 +9,7 @@ import type { ProductState } from "../proto/gen/tradewind/actors/product/v1/prod
 import type { StockState } from "../proto/gen/tradewind/actors/stock/v1/stock_actor_pb.ts";
 import type { ProductSchema } from "../proto/gen/tradewind/catalog/v1/catalog_service_pb.ts";
 import type { StockSchema } from "../proto/gen/tradewind/inventory/v1/inventory_service_pb.ts";
-import type { OrderLineSchema, OrderSchema } from "../proto/gen/tradewind/order/v1/order_pb.ts";
+import { type Order, type OrderLineSchema, OrderSchema } from "../proto/gen/tradewind/order/v1/order_pb.ts";
 import type { PaymentSchema, RefundSchema } from "../proto/gen/tradewind/payment/v1/payment_pb.ts";
 
 // Records as callers see them. Pure; the numbers of the enums on both sides are the same by design.
@@ -87,6 +87,17 @@ export function orderView(
     etag: etagOf(revision),
     metadata,
   };
+}
+
+const shared = new WeakMap<OrderState, Order>();
+
+/** The same view for all watchers that are told the same state: it is made once. Not to be changed. */
+export function sharedOrderView(tenantId: string, id: string, state: OrderState): Order {
+  const known = shared.get(state);
+  if (known !== undefined) return known;
+  const order = create(OrderSchema, orderView(tenantId, id, state));
+  shared.set(state, order);
+  return order;
 }
 
 function plain({

@@ -1,5 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import {
+  Health,
+  HealthCheckResponse_ServingStatus as Status,
+} from "../../proto/gen/grpc/health/v1/health_pb.ts";
 import { AnalyticsService } from "../../proto/gen/tradewind/analytics/v1/analytics_service_pb.ts";
 import { InventoryService } from "../../proto/gen/tradewind/inventory/v1/inventory_service_pb.ts";
 import { OrderStatus } from "../../proto/gen/tradewind/order/v1/order_pb.ts";
@@ -15,7 +19,7 @@ beforeAll(async () => {
   system = await startSystem();
   await system.product("tea", 10_000n, 500n);
 });
-afterAll(() => system[Symbol.asyncDispose]());
+afterAll(() => system?.[Symbol.asyncDispose]());
 
 function orderOf(customerId: string, wait: Wait = Wait.SETTLED) {
   return { customerId, lines: [{ productId: "tea", quantity: 1 }], payment: { methodToken: "tok_ok" }, wait };
@@ -175,4 +179,19 @@ it("keeps its streams over a restart of nats-server", async () => {
     },
   );
   expect(seen.at(-1)?.event).toMatchObject({ value: { order: { id: orderId } } });
+});
+
+it("tells health watchers when NATS is gone, and when it is back", async () => {
+  const health = system.client(Health);
+  const statuses: number[] = [];
+  await readUntil(
+    (signal) => health.watch({ service: OrderService.typeName }, { signal }),
+    async (all) => {
+      statuses.push(all.at(-1)?.status ?? 0);
+      if (statuses.length === 1) await system.nats.kill();
+      if (statuses.length === 2) await system.nats.restart();
+      return statuses.length === 3;
+    },
+  );
+  expect(statuses).toEqual([Status.SERVING, Status.NOT_SERVING, Status.SERVING]);
 });
