@@ -21,6 +21,7 @@ import { seedDemoCatalogue } from "./demo-catalogue.ts";
 import { type DevNats, startDevNats } from "./dev-nats.ts";
 import { writeEndpoint } from "./endpoint.ts";
 import { ExitError } from "./exit-error.ts";
+import { watchNpm } from "./parent-watch.ts";
 import type { Terminal } from "./terminal.ts";
 import { welcomeLines } from "./welcome.ts";
 
@@ -49,6 +50,8 @@ export async function dev(terminal: Terminal, env: Env, fresh: boolean): Promise
   const health = createHealth();
   const shutdown = createShutdown({ log, deadlineMs: STOP_DEADLINE_MS });
   shutdown.onSignals();
+  const stopWatching = watchNpm(env, clock, () => process.kill(process.pid, "SIGTERM"));
+  shutdown.add("watch on npm", stopWatching);
   try {
     await start(terminal, env, config, { log, health, shutdown }, clock, fresh);
   } catch (error) {
