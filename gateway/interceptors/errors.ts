@@ -22,6 +22,8 @@ export function createErrorsInterceptor(log: Logger): Interceptor {
       return error;
     };
     try {
+      // Over HTTP/2 the body of a call that was given up ends like a whole one: what is left of it is not a request.
+      if (request.signal.aborted) throw abortError(request.signal);
       if (!request.stream) return await untilAborted(request.signal, next(request));
       const response = await next(request);
       if (!response.stream) return response;
@@ -35,8 +37,8 @@ export function createErrorsInterceptor(log: Logger): Interceptor {
 function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(abortError(signal));
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
 }
