@@ -26,10 +26,12 @@ export interface RecordCacheOptions<S extends DescMessage> {
   readonly recordsMax: number;
   /** A record is read again after this, whatever the watch said: the bound on staleness if it was silent. */
   readonly ageMsMax: number;
+  /** Remembers for as long that there is no such record; one made meanwhile shows within about 100 ms. */
+  readonly keepsAbsent?: boolean;
 }
 
 interface Entry<S extends DescMessage> {
-  readonly state: MessageShape<S>;
+  readonly state: MessageShape<S> | undefined;
   readonly readMs: number;
 }
 
@@ -38,16 +40,16 @@ const TENANTS_MAX = 1_000;
 
 /** One watch for each tenant keeps what is cached fresh; changes show within about 100 ms. */
 export function createRecordCache<S extends DescMessage>(options: RecordCacheOptions<S>): RecordCache<S> {
-  const { client, clock, kind, schema, revisionOf, recordsMax, ageMsMax } = options;
+  const { client, clock, kind, schema, revisionOf, recordsMax, ageMsMax, keepsAbsent = false } = options;
   const entries = new LRUCache<string, Entry<S>>({ max: recordsMax });
   const watches = new Map<string, { watch: Watch; isReady: boolean }>();
   // What is being read may change meanwhile: the watch must be heard for it already.
   const reading = new Map<string, number>();
 
-  const put = (tenant: string, key: string, state: MessageShape<S>) => {
+  const put = (tenant: string, key: string, state: MessageShape<S> | undefined) => {
     const name = `${tenant}/${key}`;
-    const known = entries.peek(name);
-    if (known !== undefined && revisionOf(known.state) > revisionOf(state)) return;
+    const known = entries.peek(name)?.state;
+    if (known !== undefined && (state === undefined || revisionOf(known) > revisionOf(state))) return;
     entries.set(name, { state, readMs: clock.monotonicMs() });
   };
 
@@ -67,20 +69,20 @@ export function createRecordCache<S extends DescMessage>(options: RecordCacheOpt
     return false;
   };
 
-  const cached = (tenant: string, key: string): MessageShape<S> | undefined => {
+  const cached = (tenant: string, key: string): Entry<S> | undefined => {
     if (!follow(tenant)) return undefined;
     const entry = entries.get(`${tenant}/${key}`);
-    return entry !== undefined && clock.monotonicMs() - entry.readMs < ageMsMax ? entry.state : undefined;
+    return entry !== undefined && clock.monotonicMs() - entry.readMs < ageMsMax ? entry : undefined;
   };
 
   const get = async (tenant: string, key: string) => {
     const found = cached(tenant, key);
-    if (found !== undefined) return found;
+    if (found !== undefined) return found.state;
     const name = `${tenant}/${key}`;
     reading.set(name, (reading.get(name) ?? 0) + 1);
     try {
       const state = await readRecord(client, kind, schema, { tenant, key });
-      if (state !== undefined) put(tenant, key, state);
+      if (state !== undefined || keepsAbsent) put(tenant, key, state);
       return state;
     } finally {
       const left = (reading.get(name) ?? 1) - 1;

@@ -28,6 +28,8 @@ export function createTenantCache(client: ActorClient, clock: Clock): TenantCach
     revisionOf: ({ revision }) => revision,
     recordsMax: TENANTS_MAX,
     ageMsMax: AGE_MS_MAX,
+    // Most tenants have set nothing, and every order asks.
+    keepsAbsent: true,
   });
   const settings = async (tenant: string) => (await cache.get(tenant, tenant))?.settings;
   return {
