@@ -14,6 +14,8 @@ class Pacer {
   readonly #onError: (error: unknown) => void;
   #timer: TimerHandle | undefined;
   #running: Promise<void> | undefined;
+  /** Something came while a projection was under way, perhaps after it had looked for more. */
+  #isWanted = false;
   #isStopped = false;
 
   constructor(
@@ -30,6 +32,7 @@ class Pacer {
 
   /** There is something to project: soon. */
   wake(): void {
+    this.#isWanted = true;
     if (this.#isStopped || this.#timer !== undefined || this.#running !== undefined) return;
     this.#timer = this.#clock.setTimer(() => {
       this.#timer = undefined;
@@ -51,11 +54,12 @@ class Pacer {
   }
 
   #run(): void {
+    this.#isWanted = false;
     this.#running = this.#work()
       .then(
         (isMore) => {
           this.#running = undefined;
-          if (isMore) this.wake();
+          if (isMore || this.#isWanted) this.wake();
         },
         (error: unknown) => {
           this.#running = undefined;
