@@ -1,4 +1,4 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { type Code, ConnectError } from "@connectrpc/connect";
 import { expect } from "vitest";
 import { sleep, systemClock } from "../../platform/clock.ts";
 import { BadRequestSchema, ErrorInfoSchema } from "../../proto/gen/google/rpc/error_details_pb.ts";
@@ -7,7 +7,10 @@ import { Wait } from "../../proto/gen/tradewind/order/v1/order_service_pb.ts";
 const UNTIL_MS = 15_000;
 const POLL_MS = 10;
 
-/** Waits until the condition is true, or answers with something. @throws Error when time is over; what it threw is the cause */
+/**
+ * Waits until the condition is true, or answers with something. @throws Error when time is over; what it threw is
+ * the cause
+ */
 export async function until<T>(
   condition: () => T | Promise<T>,
   timeoutMs = UNTIL_MS,
@@ -30,9 +33,8 @@ export async function until<T>(
   }
 }
 
-/** `expect` of what becomes true in a moment. */
-export const eventually = <T>(read: () => T | Promise<T>) =>
-  expect.poll(read, { timeout: UNTIL_MS, interval: POLL_MS });
+/** For `expect.poll` of what becomes true in a moment. */
+export const SOON = { timeout: UNTIL_MS, interval: POLL_MS };
 
 export const pause = (delayMs: number) => sleep(systemClock, delayMs);
 

@@ -4,7 +4,7 @@ import { InventoryService } from "../../proto/gen/tradewind/inventory/v1/invento
 import { OpsService, ReconcileVerdict } from "../../proto/gen/tradewind/ops/v1/ops_service_pb.ts";
 import { type Order, OrderReasonCode, OrderStatus } from "../../proto/gen/tradewind/order/v1/order_pb.ts";
 import { OrderService } from "../../proto/gen/tradewind/order/v1/order_service_pb.ts";
-import { eventually, orderOf, paidBy, pause, readUntil } from "./calls.ts";
+import { orderOf, paidBy, pause, readUntil, SOON } from "./calls.ts";
 import { startSystem, type System } from "./system.ts";
 
 let system: System;
@@ -32,7 +32,7 @@ async function stockOf(productId: string) {
 
 /** What goes back or is sold reaches the stock a moment after the order has answered. */
 async function expectStock(productId: string, onHand: bigint): Promise<void> {
-  await eventually(() => stockOf(productId)).toMatchObject({ onHand, reserved: 0n });
+  await expect.poll(() => stockOf(productId), SOON).toMatchObject({ onHand, reserved: 0n });
 }
 
 const authorizationsOf = (orders: readonly Order[]) => {
