@@ -11,7 +11,7 @@ import { recordName, type MemoryRecord } from "./record.ts";
 import type { RecordId, RecordStore } from "./record-store.ts";
 import { applyEntry } from "./step.ts";
 import { rememberCrash } from "./step-request.ts";
-import type { DeadReason, StepEnv } from "./step-run.ts";
+import { undoTo, type DeadReason, type StepEnv } from "./step-run.ts";
 import { LIST_KIND, type Effects } from "./step-context.ts";
 import type { Topology } from "./topology.ts";
 
@@ -29,11 +29,12 @@ export interface ApplierOptions {
   readonly isPoison: (source: InputSource, sequence: number, index: number) => boolean;
   /** Asked when a kind or rpc is unknown: true if another live build may know it, so that the log is released. */
   readonly isKnownElsewhere: () => boolean;
-  readonly onDeadLetter: (reason: DeadReason, entry: Entry | undefined, error: string) => void;
 }
 
 /** How one call of {@link Applier.fill} ended. */
 export type Filled = "all" | "full" | "cold" | "release";
+
+type EventBody = Extract<Input["body"], { case: "event" }>;
 
 const CRASHED = "its owners died applying it";
 
@@ -44,6 +45,8 @@ export class Applier {
   readonly #options: ApplierOptions;
   readonly #prefix: string;
   #refused: string | undefined;
+  /** True: each step can be undone alone. False: one that fails behind another on its record ends the run. */
+  isCareful = false;
   readonly #handlersByType = new Map<
     string,
     { projection: ProjectionDefinition; handler: ProjectionHandler }[]
@@ -67,7 +70,7 @@ export class Applier {
     if (body.case === "entry") return body.entry.fresh ? [] : [this.#idOf(body.entry)];
     if (body.case === "undecodable") return [];
     return this.#handlersOf(body.type).flatMap(({ projection, handler }) => {
-      const event = decodeEvent(handler, body.json);
+      const event = eventOf(body, handler);
       if (event === undefined) return [];
       const { tenant } = body.meta;
       return handler.keys(event, body.meta).map((key) => ({ kind: projection.kind, tenant, key }));
@@ -77,6 +80,7 @@ export class Applier {
   /**
    * Applies the carried entries, then inputs, at most `entriesMax`. What does not fit is carried (same-log messages) or
    * stays in the queue.
+   * @throws NotUndoableError in a run that is not careful: roll the draft back and fill again carefully
    */
   fill(draft: Draft, carry: readonly Entry[], queue: InputQueue, entriesMax: number): Filled {
     const carried = this.#drain(draft, this.#withoutRefused(draft, carry));
@@ -207,7 +211,7 @@ export class Applier {
     }
     const { store } = this.#options;
     const record = store.get(recordName(entry.kind, entry.tenant, entry.key)) ?? store.add(this.#idOf(entry));
-    const result = applyEntry(definition, record, entry, env);
+    const result = applyEntry(definition, record, entry, env, this.isCareful);
     if (result.kind === "applied" || (result.kind === "failed" && result.changed)) draft.change(record);
     if (result.kind === "failed") {
       this.#kill(draft, env.origin, env.atMs, result.reason, result.error, result.entry);
@@ -235,14 +239,9 @@ export class Applier {
     return this.#handlersByType.get(type) ?? [];
   }
 
-  #applyEvent(
-    draft: Draft,
-    input: Input,
-    body: Extract<Input["body"], { case: "event" }>,
-    origin: string,
-  ): void {
+  #applyEvent(draft: Draft, input: Input, body: EventBody, origin: string): void {
     for (const { projection, handler } of this.#handlersOf(body.type)) {
-      const event = decodeEvent(handler, body.json);
+      const event = eventOf(body, handler);
       if (event === undefined) {
         this.#kill(
           draft,
@@ -266,12 +265,15 @@ export class Applier {
     handler: ProjectionHandler,
     event: Message,
     input: Input,
-    { meta, json }: Extract<Input["body"], { case: "event" }>,
+    { meta, json }: EventBody,
     origin: string,
   ): void {
     const { store } = this.#options;
     const nowMs = input.atMs;
-    const opened = new Map<string, { record: MemoryRecord; before: Uint8Array; removed: boolean }>();
+    const opened = new Map<
+      string,
+      { record: MemoryRecord; before: Uint8Array | undefined; removed: boolean }
+    >();
     const named = new Set(handler.keys(event, meta));
     const open = (key: string) => {
       assert(named.has(key), `the projection ${projection.kind} did not name the record ${key}`);
@@ -279,7 +281,8 @@ export class Applier {
       if (entry === undefined) {
         const record = store.get(recordName(projection.kind, meta.tenant, key));
         assert(record, "the record is loaded");
-        entry = { record, before: record.bytes(), removed: false };
+        const before = this.isCareful ? record.bytes() : record.freshBytes();
+        entry = { record, before, removed: false };
         opened.set(key, entry);
       }
       return entry;
@@ -292,7 +295,9 @@ export class Applier {
     try {
       handler.apply(ctx as never, event, meta);
     } catch (error) {
-      for (const { record, before } of opened.values()) record.undo(before);
+      const all = [...opened.values()];
+      for (const { record, before } of all) if (before !== undefined) record.undo(before);
+      for (const { record, before } of all) undoTo(record, before);
       const text = error instanceof Error ? error.message : String(error);
       this.#kill(draft, origin, nowMs, "HANDLER_FAILED", text, undefined, Buffer.from(json));
       return;
@@ -314,7 +319,6 @@ export class Applier {
     raw?: Uint8Array,
   ) {
     const id = `${origin}-d`;
-    this.#options.onDeadLetter(reason, entry, error);
     const kept = entry === undefined ? {} : { entry: create(EntrySchema, { ...entry, origin }) };
     const from = `${this.#options.group}.${this.#options.log}`;
     draft.deadLetter({
@@ -342,11 +346,15 @@ function seal(record: MemoryRecord, schema: DescMessage, nowMs: number): void {
   record.touched();
 }
 
-/** Undefined if the text is no such event. */
-function decodeEvent(handler: ProjectionHandler, json: string): Message | undefined {
+/** Undefined if the text is no such event. Decoded once, though its keys are asked for before it is applied. */
+function eventOf({ decoded, json }: EventBody, handler: ProjectionHandler): Message | undefined {
+  if (decoded.has(handler)) return decoded.get(handler);
+  let event: Message | undefined;
   try {
-    return fromJsonString(handler.event, json, { ignoreUnknownFields: true });
+    event = fromJsonString(handler.event, json, { ignoreUnknownFields: true });
   } catch {
-    return undefined;
+    event = undefined;
   }
+  decoded.set(handler, event);
+  return event;
 }

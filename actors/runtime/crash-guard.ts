@@ -15,6 +15,7 @@ export class CrashGuard {
   readonly #streams: StreamNames;
   /** The input that the last owner announced and did not survive. */
   #poison: Trying | undefined;
+  #isMet = false;
   #carefulLeft: number;
   #announced = "";
 
@@ -30,13 +31,14 @@ export class CrashGuard {
 
   /** Counts a commit; the loop is over when nothing waits any more. */
   committed(isIdle: boolean): void {
+    if (this.#isMet) this.#poison = undefined;
     this.#carefulLeft = isIdle ? 0 : Math.max(0, this.#carefulLeft - 1);
   }
 
-  /** True once, for the input that is to go to the dead letters unapplied. */
-  takePoison(source: InputSource, sequence: number, index: number): boolean {
+  /** True for the input that is to go to the dead letters unapplied, until a commit has sent it there. */
+  meetsPoison(source: InputSource, sequence: number, index: number): boolean {
     const isPoison = this.#isPoison(this.#name({ source, sequence, index }));
-    if (isPoison) this.#poison = undefined;
+    this.#isMet ||= isPoison;
     return isPoison;
   }
 

@@ -1,5 +1,6 @@
+import type { Message } from "@bufbuild/protobuf";
 import type { Entry, Position } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
-import type { EventMeta } from "./projection.ts";
+import type { EventMeta, ProjectionHandler } from "./projection.ts";
 
 /** Where inputs come from. `carry` is the list that the last commit left. */
 export type InputSource = "inbox" | "log" | "events" | "carry";
@@ -7,7 +8,14 @@ export type InputSource = "inbox" | "log" | "events" | "carry";
 /** What an input asks for. */
 export type InputBody =
   | { readonly case: "entry"; readonly entry: Entry }
-  | { readonly case: "event"; readonly type: string; readonly json: string; readonly meta: EventMeta }
+  | {
+      readonly case: "event";
+      readonly type: string;
+      readonly json: string;
+      readonly meta: EventMeta;
+      /** The event as the handlers asked for it so far. */
+      readonly decoded: Map<ProjectionHandler, Message | undefined>;
+    }
   | { readonly case: "undecodable"; readonly raw: Uint8Array; readonly error: string };
 
 /** One entry of one message. */

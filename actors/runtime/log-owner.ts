@@ -1,9 +1,8 @@
 import { create } from "@bufbuild/protobuf";
-import type { Clock } from "../../platform/clock.ts";
+import { sleep, type Clock } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/log.ts";
 import {
   CommitKind,
-  LoadSchema,
   ScheduleSchema,
   type Entry,
   type Load,
@@ -16,6 +15,7 @@ import { Derived } from "./derived.ts";
 import { Draft, encodeCommit, type CommitHead } from "./draft.ts";
 import { InputQueue, type Input, type InputSource, type Taken } from "./inputs.ts";
 import { LIMITS } from "./limits.ts";
+import { loadOf, tellDeadLetters } from "./load.ts";
 import { EventProjector, RecordProjector } from "./projector.ts";
 import type { ProjectionDefinition } from "./projection.ts";
 import { recordName } from "./record.ts";
@@ -23,6 +23,7 @@ import { RecordStore } from "./record-store.ts";
 import { Reads } from "./reads.ts";
 import { publishReplies } from "./replies.ts";
 import { isArmed, restoreLog } from "./restore.ts";
+import { NotUndoableError } from "./step-run.ts";
 import type { Claimed, TakeoverOptions } from "./takeover.ts";
 import { Wake } from "./wake.ts";
 import { FencedError } from "./watermark.ts";
@@ -106,12 +107,6 @@ export class LogOwner {
     this.#events = new EventProjector({ ...base, mark: claimed.eventMark, onError, lastCommit });
     const incarnation = ([...claimed.streams.values()][0]?.createdAtMs ?? 0).toString(36);
     const { isKnownElsewhere } = options;
-    const onDeadLetter = (reason: string, entry: Entry | undefined, error: string) => {
-      this.#deadLettered++;
-      options.onDeadLetter(entry?.kind ?? "none", reason);
-      const { kind, tenant, key, method } = entry ?? {};
-      options.logger.warn({ reason, kind, tenant, key, method, error }, "message went to the dead letters");
-    };
     this.#applier = new Applier({
       topology,
       group,
@@ -120,9 +115,8 @@ export class LogOwner {
       actors,
       projections,
       store: this.#store,
-      isPoison: (source, sequence, index) => this.#guard.takePoison(source, sequence, index),
+      isPoison: (source, sequence, index) => this.#guard.meetsPoison(source, sequence, index),
       isKnownElsewhere,
-      onDeadLetter,
     });
     signal.addEventListener("abort", () => this.#wake.now(), { once: true });
   }
@@ -177,22 +171,20 @@ export class LogOwner {
 
   load(): Load {
     const { group, log, workerId: owner, clock } = this.#options;
-    const nowMs = clock.monotonicMs();
-    const age = (sinceMs: number | undefined) =>
-      BigInt(sinceMs === undefined ? 0 : Math.max(0, Math.round(nowMs - sinceMs)));
-    return create(LoadSchema, {
+    const { epoch, journal } = this.#claimed;
+    return loadOf(clock.monotonicMs(), {
       group,
       log,
       owner,
-      epoch: this.#claimed.epoch,
+      epoch,
       queued: this.queue.length,
-      oldestAgeMs: age(this.queue.oldestArrivedMs),
-      logSequence: BigInt(this.#claimed.journal.last),
-      applied: BigInt(this.#applied),
+      oldestArrivedMs: this.queue.oldestArrivedMs,
+      last: journal.last,
+      applied: this.#applied,
       dirty: this.#store.dirtyCount,
-      projectionAgeMs: age(this.#unprojectedSinceMs),
-      halted: this.#claimed.journal.isFull ? "the store is full" : "",
-      deadLettered: BigInt(this.#deadLettered),
+      unprojectedSinceMs: this.#unprojectedSinceMs,
+      halted: journal.isFull ? "the store is full" : "",
+      deadLettered: this.#deadLettered,
     });
   }
 
@@ -208,20 +200,17 @@ export class LogOwner {
   }
 
   /** Keeps the event watermark near the log's end also where no events are, so that replay stays short. */
-  async tick(): Promise<void> {
-    try {
-      await this.#events.advance();
-    } catch (error) {
-      this.#fail(error);
-    }
+  tick(): void {
+    this.#events.advance().catch((error: unknown) => this.#fail(error));
   }
 
   async #work(): Promise<void> {
     const { signal } = this.#options.abort;
     while (!this.#isReleasing && !signal.aborted) {
       const draft = new Draft(this.#guard.isCareful ? 1 : LIMITS.commitStepsMax);
-      const filled = await this.#fill(draft);
+      const filled = await this.#fillOrRollBack(draft);
       if (signal.aborted) return;
+      if (filled === "again") continue;
       if (filled === "release") this.release();
       if (draft.isEmpty()) {
         this.#carry = draft.steps > 0 ? draft.carry : this.#carry;
@@ -230,8 +219,30 @@ export class LogOwner {
         continue;
       }
       await this.#commit(draft);
+      await this.#rest();
       if (this.#store.dirtyCount >= LIMITS.recordsDirtyMax)
         await this.#wake.wait(this.#options.clock, LIMITS.projectionDelayMs);
+    }
+  }
+
+  /** A projection group commits some times a second: its records are hot, and each commit holds them all. */
+  async #rest(): Promise<void> {
+    const { topology, group, clock, abort } = this.#options;
+    const isBehind = this.queue.length >= LIMITS.commitEntriesMax;
+    if (topology.group(group).reads === "events" && !isBehind)
+      await sleep(clock, LIMITS.projectionDelayMs, abort.signal);
+  }
+
+  /** A commit in which a step fails that cannot be undone alone is begun again, carefully. */
+  async #fillOrRollBack(draft: Draft): Promise<Filled | "again"> {
+    try {
+      return await this.#fill(draft);
+    } catch (error) {
+      if (!(error instanceof NotUndoableError)) throw error;
+      draft.rollback();
+      this.queue.putBack(draft.taken, this.#positions);
+      this.#applier.isCareful = true;
+      return "again";
     }
   }
 
@@ -291,11 +302,14 @@ export class LogOwner {
     if (!(await this.#append(data, head.id, headers))) return;
     const sequence = this.#claimed.journal.last;
     this.#takeovers = 0;
+    this.#applier.isCareful = false;
     this.#guard.committed(this.queue.length === 0 && draft.carry.length === 0);
     this.#carry = draft.carry;
     this.#applied += draft.steps;
     draft.commit(sequence);
     this.#reply(draft);
+    this.#deadLettered += draft.deadLetters.length;
+    tellDeadLetters(this.#options.logger, this.#options.onDeadLetter, draft.deadLetters);
     for (const record of draft.changed) this.#store.markDirty(record, sequence);
     this.#unprojectedSinceMs ??= this.#committedMs;
     this.#events.add(sequence, draft.events);

@@ -169,6 +169,7 @@ export class Readers {
         type: headers["Tw-Type"] ?? "",
         json: Buffer.from(data).toString("utf8"),
         meta,
+        decoded: new Map(),
       };
       owner.push({
         source: "events",

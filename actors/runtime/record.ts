@@ -73,6 +73,11 @@ export class MemoryRecord {
     return this.#bytes;
   }
 
+  /** The encoding of the working version if there is one that is not stale. */
+  freshBytes(): Uint8Array | undefined {
+    return this.#bytes;
+  }
+
   /** Says that the working version was changed since it was last encoded. */
   touched(): void {
     this.#bytes = undefined;

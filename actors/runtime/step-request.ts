@@ -12,7 +12,14 @@ import { DomainError } from "./domain-error.ts";
 import { LIMITS } from "./limits.ts";
 import type { MemoryRecord, Working } from "./record.ts";
 import { noEffects, rememberAnswer } from "./step-context.ts";
-import { failed, runHandler, UndecodableError, type StepEnv, type StepResult } from "./step-run.ts";
+import {
+  failed,
+  runHandler,
+  UndecodableError,
+  type StepEnv,
+  type StepResult,
+  type StepScope,
+} from "./step-run.ts";
 import { encode } from "./encode.ts";
 
 /** A record that was opened only to remember a refusal goes after the life of a key. */
@@ -25,7 +32,7 @@ export function applyRequest(
   working: Working,
   entry: Entry,
   request: Request,
-  env: StepEnv,
+  env: StepScope,
 ): StepResult {
   const { meta } = working;
   if (entry.redrive !== undefined) meta.answers = meta.answers.filter((answer) => !isCrash(answer));
@@ -49,7 +56,6 @@ export function applyRequest(
       ),
     );
   }
-  const before = record.bytes();
   try {
     const { context, result, nowMs } = runHandler(definition, working, handler, entry, env, undefined);
     const { id: requestId, fingerprint } = request;
@@ -78,7 +84,7 @@ export function applyRequest(
     if (!(error instanceof DomainError)) {
       return failed(error instanceof UndecodableError ? "UNDECODABLE" : "HANDLER_FAILED", error, entry);
     }
-    record.undo(before);
+    env.undo();
     return rememberRefusal(record.open(definition.state).meta, request, error, env);
   }
 }

@@ -1,7 +1,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import type { Entry } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { ActorDefinition, ActorHandler, TaskOutcome } from "./actor.ts";
-import type { Working } from "./record.ts";
+import type { MemoryRecord, Working } from "./record.ts";
 import { StepContext, type Effects } from "./step-context.ts";
 
 /** Reasons of dead letters. */
@@ -39,6 +39,26 @@ export interface StepEnv {
   readonly atMs: number;
   /** Prefix of all ids that derive from it. */
   readonly origin: string;
+}
+
+/** A step as it runs: `undo` brings the record back to what it was before. */
+export interface StepScope extends StepEnv {
+  /** @throws NotUndoableError in a hopeful run, where the record was not encoded before the step */
+  readonly undo: () => void;
+}
+
+/**
+ * A step failed whose record an earlier step of the same commit had changed. Steps fail rarely and encoding a record before
+ * each is dear, so the commit is begun again carefully.
+ */
+export class NotUndoableError extends Error {
+  override readonly name = "NotUndoableError";
+}
+
+/** Brings records back to the encodings that they had before a step. */
+export function undoTo(record: MemoryRecord, before: Uint8Array | undefined): void {
+  if (before === undefined) throw new NotUndoableError(`${record.name} was changed in the same commit`);
+  record.undo(before);
 }
 
 /** The body is not the message that the rpc takes. */

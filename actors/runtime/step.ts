@@ -13,24 +13,40 @@ import { LIMITS } from "./limits.ts";
 import type { MemoryRecord, Working } from "./record.ts";
 import { lostTimerName, noEffects } from "./step-context.ts";
 import { applyRequest } from "./step-request.ts";
-import { failed, runHandler, UndecodableError, type StepEnv, type StepResult } from "./step-run.ts";
+import {
+  failed,
+  NotUndoableError,
+  runHandler,
+  UndecodableError,
+  undoTo,
+  type StepEnv,
+  type StepResult,
+  type StepScope,
+} from "./step-run.ts";
 
-/** Applies one entry to its actor's record: the record changes only if the result says so. */
+/**
+ * Applies one entry to its actor's record: the record changes only if the result says so.
+ * @param isCareful encodes a record that is changed already, so that this step alone can be undone
+ * @throws NotUndoableError in a run that is not careful
+ */
 export function applyEntry(
   definition: ActorDefinition,
   record: MemoryRecord,
   entry: Entry,
   env: StepEnv,
+  isCareful: boolean,
 ): StepResult {
-  const before = record.bytes();
+  const before = isCareful ? record.bytes() : record.freshBytes();
+  const undo = () => undoTo(record, before);
   const working = record.open(definition.state);
   try {
-    const result = dispatch(definition, record, working, entry, env);
+    const result = dispatch(definition, record, working, entry, { ...env, undo });
     if (result.kind === "applied" || (result.kind === "failed" && result.changed)) record.touched();
-    else if (result.kind === "failed") record.undo(before);
+    else if (result.kind === "failed") undo();
     return result;
   } catch (error) {
-    record.undo(before);
+    if (error instanceof NotUndoableError) throw error;
+    undo();
     return failed("HANDLER_FAILED", error, entry);
   }
 }
@@ -40,7 +56,7 @@ function dispatch(
   record: MemoryRecord,
   working: Working,
   entry: Entry,
-  env: StepEnv,
+  env: StepScope,
 ): StepResult {
   const { meta } = working;
   if (entry.redrive !== undefined) {
@@ -55,16 +71,15 @@ function dispatch(
     case "outcome":
       return applyOutcome(definition, record, working, entry, entry.source.value, env);
     default:
-      return applyMessage(definition, record, working, entry, env);
+      return applyMessage(definition, working, entry, env);
   }
 }
 
 function applyMessage(
   definition: ActorDefinition,
-  record: MemoryRecord,
   working: Working,
   entry: Entry,
-  env: StepEnv,
+  env: StepScope,
 ): StepResult {
   const handler = definition.handlers.get(entry.method);
   if (!handler) return failed("UNKNOWN_METHOD", `${definition.kind} has no rpc ${entry.method}`, entry);
@@ -75,7 +90,7 @@ function applyMessage(
       entry,
     );
   }
-  return runInternal(definition, record, working, handler, entry, env, undefined);
+  return runInternal(definition, working, handler, entry, env, undefined);
 }
 
 function applyFiring(
@@ -83,7 +98,7 @@ function applyFiring(
   record: MemoryRecord,
   working: Working,
   entry: Entry,
-  env: StepEnv,
+  env: StepScope,
 ): StepResult {
   if (entry.source.case !== "firing") return { kind: "dropped" };
   const { timer: name, arm, deadlineMs } = entry.source.value;
@@ -110,7 +125,7 @@ function applyFiring(
   const plain = create(EntrySchema, { ...entry, method, body: timer?.body ?? entry.body });
   const handler = definition.handlers.get(method);
   if (!handler) return failed("UNKNOWN_METHOD", `${definition.kind} has no rpc ${method}`, plain, true);
-  return runInternal(definition, record, working, handler, plain, { ...env, atMs }, undefined, () => {
+  return runInternal(definition, working, handler, plain, { ...env, atMs }, undefined, () => {
     const again = record.open(definition.state).meta;
     again.timers = again.timers.filter((kept) => kept.arm !== arm);
   });
@@ -122,7 +137,7 @@ function applyOutcome(
   working: Working,
   entry: Entry,
   outcome: Outcome,
-  env: StepEnv,
+  env: StepScope,
 ): StepResult {
   const { meta } = working;
   const task = meta.tasks.find((open) => open.id === outcome.task);
@@ -130,7 +145,7 @@ function applyOutcome(
   if (task === undefined) {
     const handler = entry.redrive === undefined ? undefined : definition.handlers.get(entry.method);
     if (!handler) return { kind: "dropped" };
-    return runInternal(definition, record, working, handler, entry, env, outcomeInfo(outcome, true));
+    return runInternal(definition, working, handler, entry, env, outcomeInfo(outcome, true));
   }
   if (!isDone && task.givenUp) return { kind: "dropped" };
   const info = outcomeInfo(outcome, task.givenUp);
@@ -162,7 +177,7 @@ function runOutcome(
   working: Working,
   task: OpenTask,
   entry: Entry,
-  env: StepEnv,
+  env: StepScope,
   outcome: TaskOutcome,
 ): StepResult {
   const handler = definition.handlers.get(task.method);
@@ -176,21 +191,19 @@ function runOutcome(
     if (outcome.status === "done") closeTask(meta, open);
     else open.givenUp = true;
   };
-  return runInternal(definition, record, working, handler, plain, env, outcome, spend);
+  return runInternal(definition, working, handler, plain, env, outcome, spend);
 }
 
 /** Runs a handler for a message that nobody waits for. `spend` marks what the input used up, where the handler failed. */
 function runInternal(
   definition: ActorDefinition,
-  record: MemoryRecord,
   working: Working,
   handler: ActorHandler,
   entry: Entry,
-  env: StepEnv,
+  env: StepScope,
   outcome: TaskOutcome | undefined,
   spend?: () => void,
 ): StepResult {
-  const before = spend === undefined ? undefined : record.bytes();
   try {
     const { context } = runHandler(definition, working, handler, entry, env, outcome);
     return { kind: "applied", effects: context.effects };
@@ -201,8 +214,8 @@ function runInternal(
         : error instanceof UndecodableError
           ? "UNDECODABLE"
           : "HANDLER_FAILED";
-    if (before === undefined || spend === undefined) return failed(reason, error, entry);
-    record.undo(before);
+    if (spend === undefined) return failed(reason, error, entry);
+    env.undo();
     spend();
     return failed(reason, error, entry, true);
   }

@@ -152,7 +152,7 @@ export class ActorProbe {
 
   #apply(entry: Entry): StepResult {
     const env = { atMs: this.nowMs, origin: `${this.key}-p${++this.#count}` };
-    const result = applyEntry(this.#definition, this.#record, entry, env);
+    const result = applyEntry(this.#definition, this.#record, entry, env, true);
     if (result.kind === "failed") throw new Error(`dead letter ${result.reason}: ${result.error}`);
     if (result.kind !== "dropped") {
       this.sent.push(...result.effects.messages);

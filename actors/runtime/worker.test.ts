@@ -273,3 +273,27 @@ describe("a crash loop", () => {
     expect(deaths).toBeGreaterThan(2);
   }, 30_000);
 });
+
+describe("a step that fails behind another on the same record in one commit", () => {
+  it("is undone alone: the commit is begun again carefully", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 10n });
+    const results = await Promise.allSettled([
+      system.call(method.deposit, "a", { amount: 1n }),
+      system.call(method.transfer, "a", { to: "b", amount: 1_000n }),
+      system.call(method.deposit, "a", { amount: 2n }),
+      system.call(method.break, "a", { amount: 1n }),
+      system.call(method.deposit, "a", { amount: 4n }),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual([
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+    ]);
+    expect((await system.read("a")).state).toMatchObject({ balance: 17n });
+    expect(await system.finish(system.client.listDeadLetters(undefined, 10))).toHaveLength(1);
+  });
+});

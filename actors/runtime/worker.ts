@@ -282,7 +282,7 @@ class GroupWorker implements Worker {
     for (const [log, { owner, isReady }] of this.#holdings) {
       if (owner === undefined || !isReady) continue;
       bus.publish(topology.load(group, log), encode(LoadSchema, owner.load()));
-      void owner.tick();
+      owner.tick();
     }
   }
 
