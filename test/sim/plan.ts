@@ -1,0 +1,292 @@
+import { Ending } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
+import type { FaultRates } from "../../actors/runtime/bus-memory.ts";
+import type { LIMITS } from "../../actors/runtime/limits.ts";
+import { Dice } from "./dice.ts";
+import type { ScriptInit } from "./diary-actor.ts";
+import { planFaults, type Fault } from "./plan-faults.ts";
+
+/** A command of the schedule; its op is its request id. */
+export interface CallOp {
+  readonly type: "call";
+  readonly atMs: number;
+  readonly method: "open" | "run" | "await";
+  readonly tenant: string;
+  readonly key: string;
+  readonly script: ScriptInit & { readonly op: string };
+  /** Sent by two callers at once. */
+  readonly isTwice: boolean;
+  /** Asked again until it is answered; otherwise the first silence is the end of it, for now. */
+  readonly isPatient: boolean;
+  readonly timeoutMs: number;
+}
+
+export interface ReadOp {
+  readonly type: "read";
+  readonly atMs: number;
+  readonly tenant: string;
+  readonly key: string;
+}
+
+/** Something that no client of ours sends. */
+export interface PoisonOp {
+  readonly type: "poison";
+  readonly atMs: number;
+  readonly kind: "bytes" | "kind" | "method" | "body";
+  readonly op: string;
+  readonly tenant: string;
+  readonly key: string;
+}
+
+export type Op = CallOp | ReadOp | PoisonOp;
+
+/** How the provider of the task queue treats one call. */
+export interface ProviderRates {
+  readonly failRate: number;
+  readonly silentRate: number;
+  readonly slowRate: number;
+  readonly slowMsMax: number;
+  /** Ops whose task is never done while faults last. */
+  readonly hopelessRate: number;
+}
+
+/** Everything about a schedule that does not depend on how it runs. */
+export interface Plan {
+  readonly seed: number;
+  readonly logs: number;
+  readonly analyticsLogs: number;
+  readonly replicas: number;
+  readonly limits: Partial<Record<keyof typeof LIMITS, number>>;
+  readonly rates: FaultRates;
+  /** Chance that a range is answered by a follower that lags, and by how much at most. */
+  readonly staleRangeRate: number;
+  readonly staleRangeMsMax: number;
+  readonly skewMsMax: number;
+  readonly provider: ProviderRates;
+  readonly workers: number;
+  readonly analyticsWorkers: number;
+  readonly taskWorkers: number;
+  readonly clients: number;
+  readonly tenants: readonly string[];
+  readonly keys: readonly string[];
+  readonly ops: readonly Op[];
+  readonly faults: readonly Fault[];
+  /** From here on nothing goes wrong any more. */
+  readonly healMs: number;
+}
+
+const TENANTS = ["acme", "zeta"];
+/** Effects of one script and all that follow from it. */
+const EFFECTS_MAX = 10;
+const DEPTH_MAX = 3;
+
+/** Draws a schedule. The same seed gives the same one. */
+export function drawPlan(seed: number): Plan {
+  const dice = new Dice(seed, "plan");
+  const opsUntilMs = dice.pick([800, 1_500, 2_500]);
+  const healMs = opsUntilMs + dice.integer(100, 1_200);
+  const tenants = TENANTS.slice(0, dice.pick([1, 1, 2]));
+  const keys = Array.from({ length: dice.integer(2, 4) }, (_, i) => `k${i}`);
+  const system = {
+    workers: dice.pick([1, 2, 2, 3]),
+    analyticsWorkers: dice.pick([1, 1, 1, 2]),
+    taskWorkers: dice.pick([1, 1, 1, 2]),
+    clients: dice.pick([1, 2]),
+  };
+  const leaseMs = dice.pick([600, 1_200, 3_000]);
+  return {
+    seed,
+    logs: dice.pick([1, 2, 2, 3]),
+    analyticsLogs: dice.pick([1, 1, 2]),
+    replicas: dice.pick([1, 3]),
+    limits: drawLimits(dice, leaseMs),
+    rates: drawRates(dice),
+    staleRangeRate: dice.pick([0, 0.1, 0.5]),
+    staleRangeMsMax: dice.pick([50, 1_000]),
+    skewMsMax: dice.pick([0, 0, 1_000, 30_000]),
+    provider: {
+      failRate: dice.pick([0, 0, 0.1, 0.4]),
+      silentRate: dice.pick([0, 0, 0.1, 0.3]),
+      slowRate: dice.pick([0, 0.2]),
+      slowMsMax: dice.pick([300, 1_500]),
+      hopelessRate: dice.pick([0, 0, 0.3]),
+    },
+    ...system,
+    tenants,
+    keys,
+    ops: new OpsPlan(dice, tenants, keys, opsUntilMs).draw(),
+    faults: planFaults(new Dice(seed, "faults"), system, healMs, leaseMs),
+    healMs,
+  };
+}
+
+function drawRates(dice: Dice): FaultRates {
+  const some = (rates: readonly number[]) => dice.pick([0, 0, ...rates]);
+  return {
+    delayMsMax: dice.pick([0, 1, 3, 15]),
+    slowRate: some([0.02, 0.1]),
+    slowMsMax: dice.pick([100, 900]),
+    lostRequestRate: some([0.01, 0.05]),
+    lostReplyRate: some([0.01, 0.05, 0.15]),
+    lateRate: some([0.01, 0.05]),
+    lateMsMax: dice.pick([50, 1_500]),
+    inFlightRate: some([0.02, 0.1]),
+    staleRate: some([0.1, 0.5]),
+    staleChangesMax: dice.pick([2, 12]),
+    doubleFireRate: some([0.2, 0.8]),
+    resetRate: some([0.02, 0.1]),
+    resetMsMax: dice.pick([50, 700]),
+    coreLostRate: some([0.02, 0.1]),
+  };
+}
+
+/** Bounds small enough to be met: what production reaches under load, a schedule reaches at once. */
+function drawLimits(dice: Dice, leaseMs: number): Plan["limits"] {
+  const timeoutMs = dice.pick([250, 600, 2_000]);
+  return {
+    leaseMs,
+    leaseRenewMs: Math.floor(leaseMs / 6),
+    ownerSilentMsMax: Math.floor((leaseMs * 2) / 3),
+    appendTimeoutMs: timeoutMs,
+    readTimeoutMs: timeoutMs,
+    retryDelayMs: dice.pick([20, 100]),
+    retryDelayMsMax: dice.pick([200, 2_000]),
+    commitStepsMax: dice.pick([4_096, 6, 2]),
+    commitEntriesMax: dice.pick([512, 3, 1]),
+    commitRecordsMax: dice.pick([600, 4]),
+    commitEventsMax: dice.pick([600, 4]),
+    batchMessagesMax: dice.pick([900, 16, 3]),
+    recordsCachedMax: dice.pick([20_000, 6, 3]),
+    recordsDirtyMax: dice.pick([20_000, 4]),
+    listPageEntriesMax: dice.pick([64, 2]),
+    scheduleDelayMs: dice.pick([1_000, 100]),
+    projectionDelayMs: dice.pick([50, 5, 400]),
+    purgeEveryMs: dice.pick([400, 5_000]),
+    idlePositionMs: dice.pick([1_000, 30_000]),
+    inputsQueuedMax: dice.pick([20_000, 20]),
+    repliesPerMessageMax: dice.pick([128, 1]),
+    bundleEntriesMax: dice.pick([256, 2]),
+    logAgeMsMin: dice.pick([86_400_000, 500]),
+  };
+}
+
+interface PlannedScript {
+  op: string;
+  amount: bigint;
+  sends: { to: string; amount: bigint; script: ScriptInit }[];
+  arms: { name: string; delayMs: number; script: ScriptInit }[];
+  cancels: string[];
+  tasks: number;
+  events: number;
+  list: boolean;
+  ending: Ending;
+}
+
+class OpsPlan {
+  readonly #dice: Dice;
+  readonly #tenants: readonly string[];
+  readonly #keys: readonly string[];
+  readonly #untilMs: number;
+  #count = 0;
+  #effects = 0;
+  readonly #poisonRate: number;
+  readonly #killRate: number;
+
+  constructor(dice: Dice, tenants: readonly string[], keys: readonly string[], untilMs: number) {
+    this.#dice = dice;
+    this.#tenants = tenants;
+    this.#keys = keys;
+    this.#untilMs = untilMs;
+    this.#poisonRate = dice.pick([0, 0, 0.05]);
+    this.#killRate = dice.pick([0, 0, 0, 0.02]);
+  }
+
+  draw(): readonly Op[] {
+    const dice = this.#dice;
+    const ops: Op[] = [];
+    for (const tenant of this.#tenants) {
+      for (const key of this.#keys) {
+        if (dice.chance(0.85)) ops.push(this.#call("open", tenant, key, dice.integer(100, 400)));
+      }
+    }
+    const calls = dice.integer(4, 14);
+    let atMs = 0;
+    for (let i = 0; i < calls; i++) {
+      if (!dice.chance(0.4)) atMs = dice.integer(250, this.#untilMs); // else a burst
+      const tenant = dice.pick(this.#tenants);
+      const key = dice.pick(this.#keys);
+      if (dice.chance(this.#poisonRate)) ops.push(this.#poison(tenant, key, atMs));
+      else ops.push(this.#call(dice.chance(0.15) ? "await" : "run", tenant, key, atMs));
+    }
+    for (let i = dice.integer(2, 8); i > 0; i--) {
+      const atMs = dice.integer(300, this.#untilMs);
+      ops.push({ type: "read", atMs, tenant: dice.pick(this.#tenants), key: dice.pick(this.#keys) });
+    }
+    return ops.toSorted((a, b) => a.atMs - b.atMs);
+  }
+
+  #call(method: CallOp["method"], tenant: string, key: string, atMs: number): CallOp {
+    const dice = this.#dice;
+    this.#effects = 0;
+    const script = { ...this.#script(0, true), op: this.#op() };
+    if (method === "open") script.list = dice.chance(0.7);
+    if (method === "await") script.tasks = Math.max(1, script.tasks);
+    return {
+      type: "call",
+      atMs,
+      method,
+      tenant,
+      key,
+      script,
+      isTwice: dice.chance(0.1),
+      isPatient: dice.chance(0.7),
+      timeoutMs: dice.pick([400, 1_500, 4_000]),
+    };
+  }
+
+  #op(): string {
+    return `o${this.#count++}`;
+  }
+
+  #poison(tenant: string, key: string, atMs: number): PoisonOp {
+    const kind = this.#dice.pick(["bytes", "kind", "method", "body"] as const);
+    return { type: "poison", atMs, kind, op: this.#op(), tenant, key };
+  }
+
+  #script(depth: number, isRequest: boolean): PlannedScript {
+    const dice = this.#dice;
+    const few = (rate: number) => (this.#effects < EFFECTS_MAX && dice.chance(rate) ? dice.integer(1, 3) : 0);
+    const spend = (count: number) => {
+      this.#effects += count;
+      return count;
+    };
+    const sends = depth < DEPTH_MAX ? spend(few(0.4)) : 0;
+    const arms = depth < DEPTH_MAX ? spend(dice.chance(0.2) ? 1 : 0) : 0;
+    return {
+      op: "",
+      amount: isRequest ? BigInt(dice.integer(0, 50)) : 0n,
+      sends: Array.from({ length: sends }, () => ({
+        to: dice.pick(this.#keys),
+        amount: BigInt(dice.integer(0, 5)),
+        script: { ...this.#script(depth + 1, false), op: this.#op() },
+      })),
+      arms: Array.from({ length: arms }, () => ({
+        name: dice.pick(["t1", "t2"]),
+        delayMs: dice.pick([0, 30, 400, 1_500]),
+        // An alarm that fails has spent its timer: what it would mean to try it again is another question.
+        script: { ...this.#script(depth + 1, false), op: this.#op(), ending: Ending.UNSPECIFIED },
+      })),
+      cancels: dice.chance(0.15) ? [dice.pick(["t1", "t2"])] : [],
+      tasks: spend(dice.chance(0.15) ? 1 : 0),
+      events: spend(few(0.4)),
+      list: false,
+      ending: this.#ending(isRequest),
+    };
+  }
+
+  #ending(isRequest: boolean): Ending {
+    const dice = this.#dice;
+    if (isRequest && dice.chance(0.06)) return Ending.REFUSE;
+    if (dice.chance(this.#poisonRate)) return Ending.THROW;
+    return dice.chance(this.#killRate) ? Ending.KILL : Ending.UNSPECIFIED;
+  }
+}

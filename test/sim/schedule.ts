@@ -1,0 +1,270 @@
+import { SimStateSchema } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
+import { sleep } from "../../platform/clock.ts";
+import { LIMITS } from "../../actors/runtime/limits.ts";
+import { CallError, type StoredEvent } from "../../actors/runtime/client.ts";
+import { Dice } from "./dice.ts";
+import { LIST } from "./diary-actor.ts";
+import { Observer } from "./observer.ts";
+import { Oracle } from "./oracle.ts";
+import { drawPlan, type Plan } from "./plan.ts";
+import { type Member, System } from "./system.ts";
+import { VirtualTime } from "./virtual-time.ts";
+import { Workload } from "./workload.ts";
+
+/** What became of one schedule. */
+export interface ScheduleResult {
+  readonly seed: number;
+  readonly steps: number;
+  readonly virtualMs: number;
+  readonly commits: number;
+  readonly takeovers: number;
+  readonly reads: number;
+  readonly violation: { readonly invariant: string; readonly detail: string } | undefined;
+  readonly trace: readonly string[];
+}
+
+/** From healing on, the system comes to rest within this. */
+const REST_MS_MAX = 60_000;
+const REST_POLL_MS = 100;
+/** After rest, what is still on its way must change nothing. */
+const QUIET_MS = 1_500;
+/** A watch that lost its first question asks again. */
+const WATCH_MS_MAX = 10_000;
+const TRACE_LINES_MAX = 40_000;
+
+/** What one client has been told of a tenant's events. */
+interface EventWatch {
+  readonly tenant: string;
+  /** Events of each actor so far. */
+  readonly counts: Map<string, number>;
+  readonly process: Member["process"];
+}
+
+const USUAL_LIMITS = { ...LIMITS };
+
+/** Runs one schedule from start to judgement. Call in a macrotask; returns when it is over. */
+export function runSchedule(seed: number, options: { readonly isTraced?: boolean } = {}): ScheduleResult {
+  const plan = drawPlan(seed);
+  const { stackTraceLimit } = Error;
+  if (options.isTraced !== true) Error.stackTraceLimit = 0; // errors are part of a schedule's daily life
+  // The simulator's loader has left this object open; everywhere else it is frozen.
+  Object.assign(LIMITS, USUAL_LIMITS, plan.limits);
+  const schedule = new Schedule(plan, options.isTraced ?? false);
+  try {
+    return schedule.run();
+  } finally {
+    schedule.close();
+    Object.assign(LIMITS, USUAL_LIMITS);
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
+class Schedule {
+  readonly #plan: Plan;
+  readonly #time: VirtualTime;
+  readonly #system: System;
+  readonly #observer: Observer;
+  readonly #workload: Workload;
+  readonly #oracle: Oracle;
+  readonly #isTraced: boolean;
+  readonly #trace: string[] = [];
+  #violation: ScheduleResult["violation"];
+  #isDone = false;
+
+  constructor(plan: Plan, isTraced: boolean) {
+    this.#plan = plan;
+    this.#isTraced = isTraced;
+    this.#time = new VirtualTime(new Dice(plan.seed, "ties").random);
+    const report = (invariant: string, detail: string) => this.#report(invariant, detail);
+    const trace = (text: () => string) => this.#note(text);
+    this.#system = new System(plan, this.#time, { trace, report, onClient: (member) => this.#watch(member) });
+    this.#observer = new Observer(this.#system.nats, this.#system.topology, this.#time.clock(), report);
+    this.#workload = new Workload(
+      this.#system,
+      this.#observer,
+      new Dice(plan.seed, "callers"),
+      report,
+      trace,
+    );
+    const { nats, topology } = this.#system;
+    if (isTraced) {
+      this.#observer.onMark = (says) => this.#note(() => `mark ${says}`);
+      const note = ({ subject, sequence }: { subject: string; sequence: number }) =>
+        this.#note(() => `stored ${subject} ${sequence}`);
+      for (const stream of Object.values(topology.streams)) {
+        if (stream !== topology.streams.leases)
+          nats.connect("observer").read({ stream, filters: [">"], from: { sequence: 1 }, onMessage: note });
+      }
+    }
+    const parts = { plan, system: this.#system, observer: this.#observer, workload: this.#workload, report };
+    this.#oracle = new Oracle(parts);
+  }
+
+  run(): ScheduleResult {
+    const { ops, faults, healMs } = this.#plan;
+    this.#system.start();
+    for (const op of ops) this.#time.setTimer(() => this.#workload.start(op), op.atMs);
+    for (const fault of faults) this.#time.setTimer(() => this.#system.apply(fault), fault.atMs);
+    this.#time.setTimer(() => this.#heal(), healMs);
+    const onRejection = (reason: unknown) =>
+      this.#report(
+        "no unhandled rejection",
+        reason instanceof Error ? (reason.stack ?? reason.message) : String(reason),
+      );
+    process.on("unhandledRejection", onRejection);
+    try {
+      this.#time.run(healMs + REST_MS_MAX + 30_000, () => this.#isDone);
+    } catch (error) {
+      this.#report("the simulation itself", error instanceof Error ? (error.stack ?? "") : String(error));
+    } finally {
+      process.off("unhandledRejection", onRejection);
+    }
+    return this.#result();
+  }
+
+  close(): void {
+    this.#system.close();
+  }
+
+  #result(): ScheduleResult {
+    const logs = [...this.#observer.fold.logs.values()];
+    return {
+      seed: this.#plan.seed,
+      steps: this.#time.steps,
+      virtualMs: this.#time.nowMs,
+      commits: logs.reduce((sum, log) => sum + log.commits, 0),
+      takeovers: logs.reduce((sum, log) => sum + Number(log.epoch), 0),
+      reads: this.#workload.reads,
+      violation: this.#violation,
+      trace: this.#trace,
+    };
+  }
+
+  #report(invariant: string, detail: string): void {
+    if (this.#violation !== undefined) return;
+    this.#note(() => `VIOLATED ${invariant}: ${detail}`);
+    this.#violation = { invariant, detail };
+    this.#isDone = true;
+  }
+
+  #note(text: () => string): void {
+    if (!this.#isTraced) return;
+    this.#trace.push(`${String(Math.round(this.#time.nowMs)).padStart(6)} ${text()}`);
+    if (this.#trace.length > 2 * TRACE_LINES_MAX) this.#trace.splice(0, TRACE_LINES_MAX);
+  }
+
+  /** Each client follows all events from the first on: none is missing, none comes twice. */
+  #watch({ client, process }: Member): void {
+    if (client === undefined) return;
+    for (const tenant of this.#plan.tenants) {
+      const counts = new Map<string, number>();
+      this.#watches.push({ tenant, counts, process });
+      client.watchEvents(tenant, 1, ({ key, json }: StoredEvent) => {
+        const { count = 0 } = JSON.parse(json) as { count?: number };
+        const last = counts.get(key) ?? 0;
+        counts.set(key, count);
+        if (count !== last + 1)
+          this.#report(
+            "watches have no gap and no repeat",
+            `${process.name}: ${tenant}.${key} ${count} after ${last}`,
+          );
+      });
+    }
+  }
+
+  readonly #watches: EventWatch[] = [];
+
+  #heal(): void {
+    this.#note(() => "healed");
+    this.#system.heal();
+    this.#workload.settle();
+    this.#waitForRest(this.#time.nowMs + REST_MS_MAX, () => void this.#finish());
+  }
+
+  #waitForRest(untilMs: number, then: () => void): void {
+    const unrest = this.#oracle.unrest();
+    if (unrest === undefined) return then();
+    if (this.#time.nowMs > untilMs) return this.#report("the system comes to rest", unrest);
+    this.#time.setTimer(() => this.#waitForRest(untilMs, then), REST_POLL_MS);
+  }
+
+  /** Sends the dead letters again, waits until nothing moves, and judges. */
+  async #finish(): Promise<void> {
+    const [member] = this.#system.clients();
+    const client = member?.client;
+    if (member === undefined || client === undefined)
+      return this.#report("the simulation itself", "there is no client at the end");
+    for (const id of this.#oracle.redrivable()) {
+      await this.#retried(member, () => client.redriveDeadLetter(id));
+    }
+    this.#oracle.isRedriven = true;
+    this.#time.setTimer(() => {
+      this.#waitForRest(this.#time.nowMs + REST_MS_MAX, () => void this.#judge(member));
+    }, QUIET_MS);
+  }
+
+  async #judge(member: Member): Promise<void> {
+    const { client, process } = member;
+    if (client === undefined) return;
+    this.#oracle.judge();
+    for (const tenant of this.#plan.tenants) {
+      const page = await this.#retried(member, () => client.list(tenant, LIST, undefined, 1_000, () => true));
+      const listed = page.entries.map(({ id }) => id).toSorted();
+      const expected = this.#oracle.listed(tenant);
+      if (listed.join() !== expected.join())
+        this.#report("lists are complete", `${tenant}: ${listed.join(" ")} instead of ${expected.join(" ")}`);
+      await this.#checkReads(member, tenant);
+    }
+    const untilMs = this.#time.nowMs + WATCH_MS_MAX;
+    for (const watch of this.#watches) {
+      let missing = this.#missingInWatch(watch);
+      for (; missing !== undefined && this.#time.nowMs < untilMs; missing = this.#missingInWatch(watch))
+        await sleep(process.clock, REST_POLL_MS);
+      if (missing !== undefined) this.#report("watches have no gap and no repeat", missing);
+    }
+    this.#note(() => `judged by ${process.name}`);
+    this.#isDone = true;
+  }
+
+  #missingInWatch({ tenant, counts, process }: EventWatch): string | undefined {
+    if (!process.isAlive) return undefined;
+    for (const [name, count] of this.#oracle.eventCounts()) {
+      const [owner, key = ""] = name.split(".");
+      const got = counts.get(key) ?? 0;
+      if (owner === tenant && got !== count) return `${process.name}: ${name} ends at ${got} of ${count}`;
+    }
+    return undefined;
+  }
+
+  /** What the owners answer is what the journal says. */
+  async #checkReads(member: Member, tenant: string): Promise<void> {
+    const { client } = member;
+    if (client === undefined) return;
+    const { fold } = this.#observer;
+    for (const key of this.#plan.keys) {
+      const { state, revision } = await this.#retried(member, () =>
+        client.read("sim", SimStateSchema, { tenant, key }),
+      );
+      const version = fold.latest(`sim.${tenant}.${key}`);
+      const expected = version === undefined ? undefined : fold.state(version);
+      const diary = expected?.diary.join(" ") ?? "";
+      if ((state?.diary.join(" ") ?? "") !== diary)
+        this.#report(
+          "reads equal the journal",
+          `${tenant}.${key} at ${revision}: ${state?.diary.join(" ")}, not ${diary}`,
+        );
+    }
+  }
+
+  async #retried<T>({ process }: Member, run: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await run();
+      } catch (error) {
+        if (!(error instanceof CallError)) throw error;
+        this.#note(() => `again after ${String(error)}`);
+        await sleep(process.clock, 100);
+      }
+    }
+  }
+}

@@ -1,0 +1,238 @@
+import { createActorClient } from "../../actors/runtime/actor-client.ts";
+import { MemoryNats, noFaults, randomFaults, type MemoryFaults } from "../../actors/runtime/bus-memory.ts";
+import type { ActorClient } from "../../actors/runtime/client.ts";
+import { startTaskWorker } from "../../actors/runtime/task-worker.ts";
+import { createTopology, type Topology } from "../../actors/runtime/topology.ts";
+import { startWorker, type Worker } from "../../actors/runtime/worker.ts";
+import { Dice } from "./dice.ts";
+import { diaryActor, simProjection } from "./diary-actor.ts";
+import { OBSERVER } from "./observer.ts";
+import type { Plan } from "./plan.ts";
+import type { Fault, Role } from "./plan-faults.ts";
+import { Provider } from "./provider.ts";
+import { simLogger } from "./sim-logger.ts";
+import { SimProcess } from "./sim-process.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+/** A process with what runs in it. */
+export interface Member {
+  readonly process: SimProcess;
+  readonly role: Role;
+  readonly id: string;
+  readonly client: ActorClient | undefined;
+  readonly worker: Worker | undefined;
+  /** Ends it as SIGTERM does. */
+  readonly stop: () => Promise<void>;
+  isStopping: boolean;
+}
+
+/** What the schedule hears of its system. */
+export interface SystemEvents {
+  readonly trace: (text: () => string) => void;
+  readonly report: (invariant: string, detail: string) => void;
+  readonly onClient: (member: Member) => void;
+}
+
+const GROUP: Partial<Record<Role, string>> = { worker: "core", analytics: "analytics" };
+/** A process that a message has killed is started again by whoever watches over it. */
+const KILLED_RESTART_MS = 60;
+
+/** The processes of one schedule, the server that they share, and what goes wrong with them. */
+export class System {
+  readonly topology: Topology;
+  readonly nats: MemoryNats;
+  readonly provider: Provider;
+  isCalm = false;
+  readonly #plan: Plan;
+  readonly #time: VirtualTime;
+  readonly #dice: Dice;
+  readonly #events: SystemEvents;
+  readonly #members: Member[] = [];
+  #spawned = 0;
+
+  constructor(plan: Plan, time: VirtualTime, events: SystemEvents) {
+    this.#plan = plan;
+    this.#time = time;
+    this.#events = events;
+    this.#dice = new Dice(plan.seed, "system");
+    const { logs, analyticsLogs, replicas, seed } = plan;
+    this.topology = createTopology({ logs, analyticsLogs });
+    const clock = time.clock();
+    const faults = exceptObserver(randomFaults(new Dice(seed, "requests").random, plan.rates));
+    this.nats = new MemoryNats({ clock, random: new Dice(seed, "routes").random, faults });
+    this.nats.ensure(this.topology, { replicas });
+    const onOddity = (text: string) => events.report("tasks keep their key", text);
+    this.provider = new Provider(new Dice(seed, "provider"), plan.provider, () => this.isCalm, onOddity);
+  }
+
+  start(): void {
+    const { workers, analyticsWorkers, taskWorkers, clients } = this.#plan;
+    for (let i = 0; i < workers; i++) this.spawn("worker");
+    for (let i = 0; i < analyticsWorkers; i++) this.spawn("analytics");
+    for (let i = 0; i < taskWorkers; i++) this.spawn("tasks");
+    for (let i = 0; i < clients; i++) this.spawn("client");
+  }
+
+  /** Processes that run, frozen ones included. */
+  members(role: Role): readonly Member[] {
+    return this.#members.filter(
+      (member) => member.role === role && member.process.isAlive && !member.isStopping,
+    );
+  }
+
+  clients(): readonly Member[] {
+    return this.members("client").filter(({ process }) => !process.isFrozen);
+  }
+
+  spawn(role: Role, id = `${role}${this.#spawned}`): Member {
+    const { seed, skewMsMax } = this.#plan;
+    const process = new SimProcess({
+      time: this.#time,
+      nats: this.nats,
+      seed,
+      name: `${id}#${this.#spawned++}`,
+      skewMs: this.#dice.integer(-skewMsMax, skewMsMax),
+      staleness: () => this.#staleness(),
+    });
+    this.#events.trace(() => `start ${process.name}`);
+    const member = { process, role, id, isStopping: false, ...this.#run(role, id, process) };
+    this.#members.push(member);
+    if (member.client !== undefined) this.#events.onClient(member);
+    return member;
+  }
+
+  apply(fault: Fault): void {
+    switch (fault.type) {
+      case "server-down":
+        return this.#stopServer(fault.forMs);
+      case "full":
+        return this.#fill(this.topology.streams[fault.stream], fault.forMs);
+      case "delete-consumer":
+        return this.nats.deleteConsumers(this.topology.streams.tasks);
+      case "join":
+        return void this.spawn(fault.role);
+      default:
+    }
+    const members = this.members(fault.role);
+    if (members.length === 0) return;
+    const member = this.#dice.pick(members);
+    if (fault.type === "crash") this.#crash(member, fault.restart);
+    else if (fault.type === "freeze") this.#freeze(member, fault.forMs, fault.timersFirst);
+    else if (fault.type === "stop") this.#stop(member, fault.restart);
+    else this.#crashAtWrite(member, fault);
+  }
+
+  /** Faults are over: the server answers, who is frozen goes on, each role has a process. */
+  heal(): void {
+    this.isCalm = true;
+    this.nats.faults = noFaults;
+    this.nats.start();
+    for (const stream of Object.values(this.topology.streams)) this.nats.setBytesMax(stream, Infinity);
+    for (const { process } of this.#members) {
+      process.bus.onWrite = undefined;
+      process.resume(true);
+    }
+    for (const role of ["worker", "analytics", "tasks", "client"] as const)
+      if (this.members(role).length === 0) this.spawn(role);
+  }
+
+  /** Ends everything, so that nothing of the schedule outlives it. */
+  close(): void {
+    for (const { process } of this.#members) process.crash();
+    this.nats.close();
+  }
+
+  #run(role: Role, id: string, process: SimProcess): Pick<Member, "client" | "worker" | "stop"> {
+    const { clock, random, bus } = process;
+    const { topology } = this;
+    const { trace, report } = this.#events;
+    const log = simLogger({ name: process.name, trace, report, isAlive: () => process.isAlive });
+    const base = { bus, clock, random, log, topology };
+    const group = GROUP[role];
+    if (group !== undefined) {
+      const actors = [
+        diaryActor({ isBroken: () => !this.isCalm, kill: () => this.#killed(role, id, process) }),
+      ];
+      const worker = startWorker({ ...base, group, workerId: id, actors, projections: [simProjection] });
+      return { client: undefined, worker, stop: () => worker.stop() };
+    }
+    if (role === "tasks") {
+      const tasks = startTaskWorker({ ...base, services: [this.provider.service(clock)], inFlightMax: 4 });
+      return { client: undefined, worker: undefined, stop: () => tasks.stop() };
+    }
+    const client = createActorClient({ ...base, clientId: process.name.replace("#", "-") });
+    return { client, worker: undefined, stop: () => client.close() };
+  }
+
+  #staleness(): number {
+    const { staleRangeRate, staleRangeMsMax } = this.#plan;
+    return !this.isCalm && this.#dice.chance(staleRangeRate) ? this.#dice.integer(1, staleRangeMsMax) : 0;
+  }
+
+  /** A message has taken its process along. */
+  #killed(role: Role, id: string, process: SimProcess): void {
+    if (!process.isAlive) return;
+    this.#events.trace(() => `${process.name} is killed by a message`);
+    process.crash();
+    this.#time.setTimer(() => this.spawn(role, id), KILLED_RESTART_MS);
+  }
+
+  #crash({ process, role, id }: Member, { afterMs, keepsId }: { afterMs: number; keepsId: boolean }): void {
+    if (!process.isAlive) return;
+    this.#events.trace(() => `crash ${process.name}`);
+    process.crash();
+    this.#time.setTimer(() => this.spawn(role, keepsId ? id : undefined), afterMs);
+  }
+
+  #crashAtWrite(member: Member, fault: Extract<Fault, { type: "crash-at-write" }>): void {
+    let left = fault.after;
+    member.process.bus.onWrite = (subject) => {
+      if (!subject.startsWith(fault.subject) || left-- > 0) return;
+      member.process.bus.onWrite = undefined;
+      this.#events.trace(
+        () => `${member.process.name} writes ${subject}, and dies ${fault.delayMs ?? "before"}`,
+      );
+      if (fault.delayMs === undefined) this.#crash(member, fault.restart);
+      else this.#time.setTimer(() => this.#crash(member, fault.restart), fault.delayMs);
+    };
+  }
+
+  #freeze({ process }: Member, forMs: number, timersFirst: boolean): void {
+    this.#events.trace(() => `freeze ${process.name} for ${forMs}`);
+    process.freeze();
+    this.#time.setTimer(() => {
+      this.#events.trace(() => `resume ${process.name}`);
+      process.resume(timersFirst);
+    }, forMs);
+  }
+
+  #stop(member: Member, { afterMs, keepsId }: { afterMs: number; keepsId: boolean }): void {
+    member.isStopping = true;
+    this.#events.trace(() => `stop ${member.process.name}`);
+    void member.stop().then(() => {
+      this.#events.trace(() => `${member.process.name} has stopped`);
+      member.process.crash();
+      this.#time.setTimer(() => this.spawn(member.role, keepsId ? member.id : undefined), afterMs);
+    });
+  }
+
+  #stopServer(forMs: number): void {
+    this.#events.trace(() => `server down for ${forMs}`);
+    this.nats.stop();
+    this.#time.setTimer(() => this.nats.start(), forMs);
+  }
+
+  #fill(stream: string, forMs: number): void {
+    this.#events.trace(() => `${stream} is full for ${forMs}`);
+    this.nats.setBytesMax(stream, 1);
+    this.#time.setTimer(() => this.nats.setBytesMax(stream, Infinity), forMs);
+  }
+}
+
+function exceptObserver(faults: MemoryFaults): MemoryFaults {
+  return {
+    ...faults,
+    operation: (operation) => (operation.connection === OBSERVER ? undefined : faults.operation(operation)),
+    delivery: (delivery) => (delivery.connection === OBSERVER ? undefined : faults.delivery(delivery)),
+  };
+}

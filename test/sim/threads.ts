@@ -1,0 +1,96 @@
+import { Worker } from "node:worker_threads";
+import type { ScheduleResult } from "./schedule.ts";
+
+/** A schedule that broke an invariant. */
+export interface Failure {
+  readonly seed: number;
+  readonly invariant: string;
+  readonly detail: string;
+  readonly trace: readonly string[];
+}
+
+/** Sums over schedules. */
+export interface Totals {
+  schedules: number;
+  elapsedMs: number;
+  steps: number;
+  virtualMs: number;
+  commits: number;
+  takeovers: number;
+}
+
+/** What a thread is given when it starts. */
+export interface ThreadData {
+  readonly plant: string | undefined;
+  readonly isTraced: boolean;
+}
+
+/** What to run. */
+export interface RunOptions {
+  readonly seeds: readonly number[];
+  readonly plant: string | undefined;
+  readonly jobs: number;
+  /** Stops after so many failures. */
+  readonly failuresMax: number;
+  readonly isTraced?: boolean;
+}
+
+/** What came of it. */
+export interface RunResult {
+  readonly totals: Totals;
+  /** By seed. */
+  readonly failures: readonly Failure[];
+  /** Of the last schedule, if it was asked for. */
+  readonly trace: readonly string[];
+}
+
+/** Seeds that a thread gets at once: few enough to stop soon. */
+const BLOCK_SEEDS = 20;
+/** Most of what a schedule makes is garbage at its end: a large nursery is collected seldom and cheaply. */
+const NURSERY_MB = 64;
+
+/** Runs schedules on all cores: each is one synchronous program, so threads need not know of each other. */
+export async function runInThreads(options: RunOptions): Promise<RunResult> {
+  const { seeds, plant, jobs, failuresMax, isTraced = false } = options;
+  const startedMs = performance.now();
+  const totals: Totals = { schedules: 0, elapsedMs: 0, steps: 0, virtualMs: 0, commits: 0, takeovers: 0 };
+  const failures: Failure[] = [];
+  let trace: readonly string[] = [];
+  let next = 0;
+  const runThread = () =>
+    new Promise<void>((resolve, reject) => {
+      const workerData: ThreadData = { plant, isTraced };
+      const resourceLimits = { maxYoungGenerationSizeMb: NURSERY_MB };
+      const thread = new Worker(new URL("thread.ts", import.meta.url), { workerData, resourceLimits });
+      const feed = () => {
+        const block = failures.length >= failuresMax ? [] : seeds.slice(next, next + BLOCK_SEEDS);
+        next += block.length;
+        if (block.length === 0) return void thread.terminate().then(() => resolve(), reject);
+        thread.postMessage(block);
+      };
+      thread.on("error", reject);
+      thread.on("message", (results: readonly ScheduleResult[]) => {
+        for (const result of results) {
+          add(totals, result);
+          trace = result.trace;
+          const { seed, violation } = result;
+          if (violation !== undefined) failures.push({ seed, ...violation, trace: result.trace });
+        }
+        feed();
+      });
+      feed();
+    });
+  const threads = Math.max(1, Math.min(jobs, Math.ceil(seeds.length / BLOCK_SEEDS)));
+  await Promise.all(Array.from({ length: threads }, runThread));
+  totals.elapsedMs = performance.now() - startedMs;
+  failures.sort((a, b) => a.seed - b.seed);
+  return { totals, failures: failures.slice(0, failuresMax), trace };
+}
+
+function add(totals: Totals, { steps, virtualMs, commits, takeovers }: ScheduleResult): void {
+  totals.schedules++;
+  totals.steps += steps;
+  totals.virtualMs += virtualMs;
+  totals.commits += commits;
+  totals.takeovers += takeovers;
+}
