@@ -1,5 +1,6 @@
 /**
- * `npm run bench`: settled orders a second and what they cost, on a system of its own. Prints one table and appends it to
+ * `npm run bench`: settled orders a second and what they cost, on a system of its own. Prints one table and
+ * appends it to
  * bench/history. A run after which the books are not clean does not count.
  */
 import { execFileSync } from "node:child_process";
@@ -135,8 +136,8 @@ try {
   }
   const memoryBytes = system.memoryBytes();
   console.log(
-    `\nsync ${flags.sync}, one server, provider ${provider}, lines ${flags.lines}, 5 % declined, ${cpus().length} cores, ` +
-      `memory of all processes ${Math.round(memoryBytes / 2 ** 20)} MiB`,
+    `\nsync ${flags.sync}, one server, provider ${provider}, lines ${flags.lines}, 5 % declined, ` +
+      `${cpus().length} cores, memory of all processes ${Math.round(memoryBytes / 2 ** 20)} MiB`,
   );
   for (const line of loadTable(rows)) console.log(line);
   for (const { name, cpu } of rows)

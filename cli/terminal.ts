@@ -1,5 +1,3 @@
-import { styleText } from "node:util";
-
 /** Where a command writes. Results go to `out`, everything about them to `note`. */
 export interface Terminal {
   /** One line of the result, on standard output. */
@@ -39,11 +37,6 @@ export function processTerminal(): Terminal {
       process.stderr.write(line);
     },
   };
-}
-
-/** What a person should see first; plain where colours are unwanted (`NO_COLOR`, no terminal). */
-export function strong(text: string): string {
-  return styleText("bold", text);
 }
 
 const BAR_CHARACTERS = 28;
