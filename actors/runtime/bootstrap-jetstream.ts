@@ -103,10 +103,8 @@ async function ensureStream(
       requests.api(`STREAM.CREATE.${plan.name}`, toConfig(plan), CALL_TIMEOUT_MS),
     );
     log.info({ stream: plan.name, replicas: plan.replicas }, "stream created");
-    facts = await untilReady(clock, () => findStream(requests, plan.name));
+    facts = await untilReady(clock, () => newStream(requests, plan.name));
   }
-  if (facts === undefined)
-    throw new TopologyError(`stream ${plan.name} vanished while it was made: start again`);
   // The echo tells what the server has understood: older ones drop settings silently.
   checkStream(plan, facts);
   if (!isOutdated(plan, facts)) return facts;
@@ -114,6 +112,13 @@ async function ensureStream(
   const config = toConfig({ ...plan, metadata });
   await untilReady(clock, () => requests.api(`STREAM.UPDATE.${plan.name}`, config, CALL_TIMEOUT_MS));
   log.info({ stream: plan.name, bytesMax: plan.bytesMax }, "stream updated");
+  return facts;
+}
+
+/** In a cluster a stream that another process makes at this moment is acked to us before it can be found. */
+async function newStream(requests: Requests, name: string): Promise<StreamFacts> {
+  const facts = await findStream(requests, name);
+  if (facts === undefined) throw new BusError(`stream ${name} was made and cannot be found`);
   return facts;
 }
 
