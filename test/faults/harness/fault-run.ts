@@ -1,3 +1,4 @@
+import { appendFileSync } from "node:fs";
 import { expect } from "vitest";
 import { systemClock } from "../../../platform/clock.ts";
 import { FaultSystem, type FaultSystemOptions } from "./fault-system.ts";
@@ -61,14 +62,21 @@ export async function faultRun(options: FaultRunOptions): Promise<void> {
       ...sampler.violations,
       ...system.api.malformed,
     ];
-    const recovery = hits.map((hitMs) => load.recoveryMs(hitMs)).join("/");
+    const recovery = hits.map((hitMs) => load.recoveryMs(hitMs)).join("/") || "0";
     const ends = [...figures.ends].map(([status, count]) => `${status.toLowerCase()} ${count}`).join(", ");
-    report(
-      `${name} ${system.label}: ${diary.acked} orders (${ends}), ${hits.length} faults, recovery ${recovery || 0} ms, ` +
-        `settled ${figures.settleMs} ms after healing, ${sampler.samples} stock samples, ` +
-        `${watcher.resumes} watch resumes, ${watcher.snapshots} snapshots, ${watcher.repeats} repeats, ${violations.length} violations, ` +
-        `${Math.round((systemClock.monotonicMs() - startMs) / 1_000)} s; ${codesOf(system)}`,
-    );
+    const parts = [
+      `${name} ${system.label}: ${diary.acked} orders (${ends})`,
+      `${hits.length} faults`,
+      `recovery ${recovery} ms`,
+      `settled ${figures.settleMs} ms after healing`,
+      `${sampler.samples} stock samples`,
+      `${watcher.resumes} watch resumes with ${watcher.repeats} repeats`,
+      `${watcher.snapshots} snapshots`,
+      `${violations.length} violations`,
+      `${Math.round((systemClock.monotonicMs() - startMs) / 1_000)} s`,
+      codesOf(system),
+    ];
+    report(parts.join("; "));
     expect(violations.slice(0, VIOLATIONS_SHOWN), system.errors().slice(-6_000)).toEqual([]);
     await after?.(scene);
   } finally {
@@ -81,7 +89,9 @@ function codesOf(system: FaultSystem): string {
   return codes.length === 0 ? "no call failed" : `failed calls: ${codes.join(", ")}`;
 }
 
-/** One line for the person who runs it, and for the table. */
+/** One line for the person who runs it, and for the table at the end of the suite. */
 export function report(line: string): void {
   process.stdout.write(`fault ${line}\n`);
+  const file = process.env["FAULTS_REPORT"];
+  if (file !== undefined) appendFileSync(file, `${line}\n`);
 }
