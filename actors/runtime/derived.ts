@@ -15,7 +15,7 @@ import { assert } from "./assert.ts";
 import type { Append, Bus } from "./bus.ts";
 import { HEADER } from "./headers.ts";
 import { LIMITS } from "./limits.ts";
-import type { Topology } from "./topology.ts";
+import { isKey, isToken, type Topology } from "./topology.ts";
 import { encode } from "./encode.ts";
 
 /** What the derived messages of one log need. */
@@ -35,6 +35,8 @@ interface WaitingSchedule {
   readonly schedule: Schedule;
 }
 
+/** Stands in a dead letter's subject for what is missing there, or cannot be a part of a subject. */
+const NO_NAME = "none";
 /** Appends under way at once per log. */
 const APPENDS_IN_FLIGHT_MAX = 128;
 
@@ -182,7 +184,13 @@ export class Derived {
   #deadLetter(letter: DeadLetter): Append {
     const { entry, id, reason, error } = letter;
     const { topology } = this.#options;
-    const subject = topology.dead(entry?.kind || "none", entry?.tenant || "none", entry?.key || "none", id);
+    const { kind = "", tenant = "", key = "" } = entry ?? {};
+    const subject = topology.dead(
+      isToken(kind) ? kind : NO_NAME,
+      isToken(tenant) ? tenant : NO_NAME,
+      isKey(key) ? key : NO_NAME,
+      id,
+    );
     const headers = {
       "Tw-Reason": reason,
       "Tw-Error": error.replace(/[^\x20-\x7e]/g, " ").slice(0, 200),
