@@ -1,13 +1,6 @@
 import { rmSync } from "node:fs";
 import { join, relative } from "node:path";
-import {
-  type Env,
-  type ProcessParts,
-  startPspRole,
-  startWorkerRole,
-  type WorkerRole,
-} from "../actors/main.ts";
-import { startGatewayRole } from "../gateway/main.ts";
+import type { Env, ProcessParts, WorkerRole } from "../actors/main.ts";
 import { startAdminServer } from "../platform/admin-server.ts";
 import { type Clock, sleep, systemClock } from "../platform/clock.ts";
 import { type ConfigOf, readConfig } from "../platform/config.ts";
@@ -79,7 +72,12 @@ async function start(
 ): Promise<void> {
   const { health, shutdown } = parts;
   const { dataDir } = config;
-  const nats = await startDevNats(terminal, env, config, parts, fresh);
+  // nats-server starts while the code of the roles is loaded.
+  const [nats, { startPspRole, startWorkerRole }, { startGatewayRole }] = await Promise.all([
+    startDevNats(terminal, env, config, parts, fresh),
+    import("../actors/main.ts"),
+    import("../gateway/main.ts"),
+  ]);
   const ledgerFile = join(dataDir, "payments.jsonl");
   if (fresh) rmSync(ledgerFile, { force: true });
   const pspUrl = await startPspRole(parts, { PSP_LEDGER_FILE: ledgerFile, ...env, PSP_PORT: "0" });
