@@ -79,10 +79,12 @@ export function createRecordCache<S extends DescMessage>(options: RecordCacheOpt
     const found = cached(tenant, key);
     if (found !== undefined) return found.state;
     const name = `${tenant}/${key}`;
+    // Before the watch is heard a change is missed, and what was read before it would stay.
+    const isFollowed = follow(tenant);
     reading.set(name, (reading.get(name) ?? 0) + 1);
     try {
       const state = await readRecord(client, kind, schema, { tenant, key });
-      if (state !== undefined || keepsAbsent) put(tenant, key, state);
+      if (isFollowed && (state !== undefined || keepsAbsent)) put(tenant, key, state);
       return state;
     } finally {
       const left = (reading.get(name) ?? 1) - 1;
