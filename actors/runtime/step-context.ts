@@ -208,8 +208,8 @@ export class StepContext implements ActorContext<DescMessage> {
         { requestId, fingerprint, creating, result: { case: "reply", value: reply } },
         this.nowMs,
       );
-      for (const request of waiter.requests) {
-        this.effects.replies.push({ request, result: { case: "reply", value: reply }, replayed: false });
+      for (const [index, request] of waiter.requests.entries()) {
+        this.effects.replies.push({ request, result: { case: "reply", value: reply }, replayed: index > 0 });
       }
     }
     this.#meta.waiters = waiters.filter((waiter) => waiter.tag !== tag);
