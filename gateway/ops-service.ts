@@ -1,7 +1,13 @@
 import { durationFromMs, durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { Check } from "../actors/reconcile/findings.ts";
-import type { Bus, Topology } from "../actors/runtime/index.ts";
+import {
+  type ActorClient,
+  type Bus,
+  CallError,
+  type DeadLetterInfo,
+  type Topology,
+} from "../actors/runtime/index.ts";
 import type { Health } from "../platform/health.ts";
 import {
   DeadLetterState,
@@ -11,7 +17,7 @@ import {
   ReconcileVerdict,
 } from "../proto/gen/tradewind/ops/v1/ops_service_pb.ts";
 import { scopeOf } from "./call-scope.ts";
-import { notFound } from "./connect-errors.ts";
+import { edgeError, notFound } from "./connect-errors.ts";
 import { deadLetterView, deadLetterWithPayload } from "./dead-letters.ts";
 import { decodePageToken, encodePageToken, pageSizeOf } from "./page-token.ts";
 import { reconcileTenant } from "./reconcile-books.ts";
@@ -38,6 +44,8 @@ export interface NatsProbe {
 
 const RECONCILE_MS_DEFAULT = 5_000;
 const LETTERS_SCANNED_MAX = 1_000;
+/** Tenant in the subject of a dead letter that names none. */
+const NOBODY = "none";
 
 const VERDICTS = {
   clean: ReconcileVerdict.CLEAN,
@@ -45,12 +53,12 @@ const VERDICTS = {
   different: ReconcileVerdict.DIFFERENT,
 } as const satisfies Record<Check["verdict"], ReconcileVerdict>;
 
-/** For those who run the system. Dead letters are those of the caller's tenant. */
+/** For those who run the system. Dead letters are those of the caller's tenant, and those of nobody. */
 export function opsService(deps: ServiceDeps, ops: OpsDeps): ServiceImpl<typeof OpsService> {
   const { client, clock } = deps;
   const letterOf = async (id: string, context: HandlerContext) => {
     const letter = await client.getDeadLetter(id);
-    if (letter === undefined || letter.tenant !== scopeOf(context).tenant) throw notFound("dead letter", id);
+    if (letter === undefined || !mayRead(letter, scopeOf(context).tenant)) throw notFound("dead letter", id);
     return letter;
   };
   return {
@@ -61,7 +69,7 @@ export function opsService(deps: ServiceDeps, ops: OpsDeps): ServiceImpl<typeof 
     }),
     redriveDeadLetter: async ({ deadLetterId }, context) => {
       const letter = await letterOf(deadLetterId, context);
-      if (!(await client.redriveDeadLetter(deadLetterId))) throw notFound("dead letter", deadLetterId);
+      if (!(await redrive(client, deadLetterId))) throw notFound("dead letter", deadLetterId);
       return { deadLetter: deadLetterView(letter, DeadLetterState.REDRIVEN) };
     },
     discardDeadLetter: async ({ deadLetterId }, context) => {
@@ -91,6 +99,21 @@ export function opsService(deps: ServiceDeps, ops: OpsDeps): ServiceImpl<typeof 
   };
 }
 
+/** What cannot even be told whose it is, whoever runs the system has to see. */
+function mayRead({ tenant: owner }: DeadLetterInfo, tenant: string): boolean {
+  return owner === tenant || owner === NOBODY;
+}
+
+/** @throws ConnectError INVALID_TRANSITION for bytes that are no message: they can only be discarded */
+async function redrive(client: ActorClient, id: string): Promise<boolean> {
+  try {
+    return await client.redriveDeadLetter(id);
+  } catch (error) {
+    if (!(error instanceof CallError) || error.kind !== "defect") throw error;
+    throw edgeError("INVALID_TRANSITION", error.message, { metadata: { from: "OPEN", to: "REDRIVEN" } });
+  }
+}
+
 async function listDeadLetters(
   { client }: ServiceDeps,
   request: ListDeadLettersRequest,
@@ -99,8 +122,10 @@ async function listDeadLetters(
   const { tenant } = scopeOf(context);
   const pageSize = pageSizeOf(request);
   const after = decodePageToken(ListDeadLettersRequestSchema, request)?.createdMs ?? 0;
-  const letters = await client.listDeadLetters(tenant, LETTERS_SCANNED_MAX, after);
-  const matching = letters.filter(({ kind }) => request.kind === "" || kind === request.kind);
+  const letters = await client.listDeadLetters(undefined, LETTERS_SCANNED_MAX, after);
+  const matching = letters.filter(
+    (letter) => mayRead(letter, tenant) && (request.kind === "" || letter.kind === request.kind),
+  );
   const page = matching.slice(0, pageSize);
   const isCut = matching.length > page.length || letters.length === LETTERS_SCANNED_MAX;
   const last = matching.length > page.length ? page.at(-1) : letters.at(-1);

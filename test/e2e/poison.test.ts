@@ -79,6 +79,19 @@ describe("T8 a message that cannot be applied goes to the dead letters, and its 
       await bus.append({ subject: topology.inbox("core", log), data: NONSENSE });
     await Promise.all(Array.from({ length: 20 }, place));
     await expect.poll(openCount, SOON).toBe(before + BigInt(logs));
+    // Nobody knows whose they are: they can be looked at and thrown away, not sent again.
+    const { deadLetters } = await ops().listDeadLetters({ kind: "none" });
+    expect(deadLetters).toHaveLength(logs);
+    for (const { id: deadLetterId } of deadLetters) {
+      const { deadLetter } = await ops().getDeadLetter({ deadLetterId });
+      expect(deadLetter).toMatchObject({ reason: "UNDECODABLE", payload: NONSENSE });
+      expect(await failureOf(ops().redriveDeadLetter({ deadLetterId }))).toMatchObject({
+        code: Code.FailedPrecondition,
+        reason: "INVALID_TRANSITION",
+      });
+      await ops().discardDeadLetter({ deadLetterId });
+    }
+    expect(await openCount()).toBe(before);
   });
 
   it("a message whose body is nonsense, between two good ones of the same order", async () => {
