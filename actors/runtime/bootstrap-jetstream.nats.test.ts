@@ -138,6 +138,31 @@ describe("ensureTopology", () => {
     await expect(ensureTopology({ nc, topology, log })).rejects.toThrow(`${topology.streams.log} is missing`);
   });
 
+  it("takes up streams that another process makes and fills while it looks for them", async () => {
+    const topology = createTopology({ shard: "meanwhile" });
+    const { actors } = topology.streams;
+    let isOther = true;
+    const otherProcess = async () => {
+      isOther = false;
+      await ensureTopology({ nc, topology, log });
+      const subject = topology.record("order", "demo", "one");
+      expect(await bus.append({ subject, data: new Uint8Array(1) })).toMatchObject({ kind: "stored" });
+    };
+    const delayed = new Proxy(nc, {
+      get: (target, name) => {
+        const value: unknown = Reflect.get(target, name);
+        if (typeof value !== "function") return value;
+        if (name !== "publish") return value.bind(target) as unknown;
+        return (subject: string, ...rest: unknown[]) => {
+          const send = () => void Reflect.apply(value, target, [subject, ...rest]);
+          if (isOther && subject === `$JS.API.STREAM.INFO.${actors}`) void otherProcess().then(send);
+          else send();
+        };
+      },
+    });
+    await ensureTopology({ nc: delayed, topology, log });
+  });
+
   it("makes buckets that key-value clients can use", async () => {
     const { shard, topology } = await made();
     const kv = await new Kvm(nc).open(`actors_${shard}`);

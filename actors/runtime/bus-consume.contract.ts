@@ -158,6 +158,25 @@ export function consumeContract(c: ContractContext): void {
       subscription.close();
     });
 
+    it("let go of what is acked, and of nothing above what is not", async () => {
+      const queue = `q${c.fresh()}`;
+      const filter = c.t.task(queue, "*", "*", "*");
+      const seen: Delivery[] = [];
+      const subscription = work(queue, 30_000, (delivery) => seen.push(delivery));
+      for (let i = 0; i < 6; i++) await c.append(c.t.task(queue, "acme", "K", `${i}`), `${i}`);
+      await c.until(() => seen.length === 6, "six deliveries");
+      for (const done of [0, 1, 3, 4]) seen[done]?.ack();
+      const purge = () => c.bus.purgeAcked(c.t.streams.tasks, c.t.consumer(queue), filter);
+      await c.world.pass(300);
+      expect(await purge()).toBe(2);
+      expect(await purge()).toBe(0);
+      seen[2]?.ack();
+      await c.world.pass(300);
+      expect(await purge()).toBe(3);
+      seen[5]?.ack();
+      subscription.close();
+    });
+
     it("wait longer for work that goes on", async () => {
       const queue = `q${c.fresh()}`;
       const seen: Delivery[] = [];

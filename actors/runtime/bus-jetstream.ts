@@ -6,7 +6,7 @@ import { append, appendBatch } from "./append-jetstream.ts";
 import type { Bus, CoreMessage, Subscription } from "./bus.ts";
 import { ownHeaders, toHeaders } from "./message-jetstream.ts";
 import { JetStreamPull } from "./pull-jetstream.ts";
-import { get, last, lastMany, purge, range, status, subjects } from "./queries-jetstream.ts";
+import { get, last, lastMany, purge, purgeAcked, range, status, subjects } from "./queries-jetstream.ts";
 import { JetStreamReader } from "./reader-jetstream.ts";
 import { guard, Requests } from "./requests-jetstream.ts";
 
@@ -54,6 +54,7 @@ export function createJetStreamBus(options: JetStreamBusOptions): JetStreamBus {
     subjects: (stream, filter) => subjects(requests, stream, filter),
     status: (stream) => status(requests, stream),
     purge: (stream, filter, belowSequence) => purge(requests, stream, filter, belowSequence),
+    purgeAcked: (stream, consumer, filter) => purgeAcked(requests, stream, consumer, filter),
     read: (read) => keep(new JetStreamReader(parts, read)),
     pull: (pull) => keep(new JetStreamPull(parts, pull)),
     isConnected: () => requests.isConnected,

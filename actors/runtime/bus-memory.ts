@@ -132,6 +132,7 @@ export class MemoryNats {
       stream: (name) => this.#stream(name),
       streamOf: (subject) => this.#streamOf(subject),
       consumer: (options) => this.#consumer(options),
+      findConsumer: (stream, name) => this.#consumers.get(`${stream}/${name}`),
       route: (message, isStored = false) => this.#route(message, isStored),
       addInterest: (interest) => this.#interests.add(interest),
       removeInterest: (interest) => this.#interests.delete(interest),

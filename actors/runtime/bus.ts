@@ -148,6 +148,9 @@ export interface Bus {
   /** Deletes what matches the filter, only below `belowSequence` where given; returns how many went. */
   purge(stream: string, filter: string, belowSequence?: number): Promise<number>;
 
+  /** Deletes what matches the filter and lies below everything that the durable consumer has not acked. */
+  purgeAcked(stream: string, consumer: string, filter: string): Promise<number>;
+
   /** Reads in order, without gap or repeat, and heals itself (deleted consumer, lost leader, reconnect). */
   read(options: ReadOptions): Subscription;
   pull(options: PullOptions): Subscription;

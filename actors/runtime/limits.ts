@@ -46,7 +46,7 @@ export const LIMITS = Object.freeze({
   batchMessagesMax: 900,
   batchBytesMax: 8_388_608,
   /** Rest between two projections of one log, so that batches are large and few. */
-  projectionDelayMs: 50,
+  projectionDelayMs: 80,
   /** A schedule due later than this may wait that long before it is stored: most are cancelled first. */
   scheduleDelayMs: 1_000,
   /** Tasks of one commit that travel in one message, and are worked on at once by one worker. */
@@ -72,7 +72,7 @@ export const LIMITS = Object.freeze({
   /** The journal keeps at least this much. */
   logAgeMsMin: 86_400_000,
   /** Entries of a list page before it is closed. */
-  listPageEntriesMax: 64,
+  listPageEntriesMax: 16,
   /** Candidates that one list call looks at. */
   listCandidatesMax: 2_000,
   /** Above this age of the oldest unapplied input new commands are refused. */

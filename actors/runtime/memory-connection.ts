@@ -48,6 +48,7 @@ export interface MemoryServer {
   stream(name: string): MemoryStream;
   streamOf(subject: string): MemoryStream | undefined;
   consumer(options: PullOptions): MemoryConsumer;
+  findConsumer(stream: string, name: string): MemoryConsumer | undefined;
   /** To all that listen, streams included unless it is stored already; returns how many heard it. */
   route(message: CoreMessage, isStored?: boolean): number;
   addInterest(interest: MemoryInterest): void;
@@ -202,6 +203,14 @@ export class MemoryConnection implements Bus {
 
   purge(stream: string, filter: string, belowSequence?: number): Promise<number> {
     return this.#read("purge", stream, (s) => s.purge(filter, belowSequence));
+  }
+
+  purgeAcked(stream: string, consumer: string, filter: string): Promise<number> {
+    return this.#read("purge", stream, (s) => {
+      const floor = this.server.findConsumer(stream, consumer)?.ackFloor;
+      if (floor === undefined) throw new BusError(`${stream} has no consumer ${consumer}`);
+      return s.purge(filter, floor + 1);
+    });
   }
 
   read(options: ReadOptions): Subscription {

@@ -47,6 +47,11 @@ export class MemoryConsumer {
     if (index >= 0) this.#members.splice(index, 1);
   }
 
+  /** Everything up to here is acked. */
+  get ackFloor(): number {
+    return Math.min(this.#next, ...this.#pending.keys(), ...this.#redeliver) - 1;
+  }
+
   /** Any delivery's ack counts, an old one's too: acks are not fenced. */
   ack(sequence: number): void {
     this.#release(sequence);

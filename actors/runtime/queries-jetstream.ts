@@ -175,6 +175,17 @@ export async function status(requests: Requests, stream: string): Promise<Stream
 }
 
 /** @throws BusError */
+export async function purgeAcked(
+  requests: Requests,
+  stream: string,
+  consumer: string,
+  filter: string,
+): Promise<number> {
+  const info = await requests.api<{ ack_floor: { stream_seq: number } }>(`CONSUMER.INFO.${stream}.${consumer}`);
+  return purge(requests, stream, filter, info.ack_floor.stream_seq + 1);
+}
+
+/** @throws BusError */
 export async function purge(
   requests: Requests,
   stream: string,

@@ -25,6 +25,7 @@ const HEARTBEAT_MS = ACK_WAIT_MS / 3;
 const ACK_PENDING_MAX = 8_192;
 /** Deliveries of one queue worked on at once by one process; a bundle is one. */
 const IN_FLIGHT_MAX = 128;
+const BEATS_PER_PURGE = 5;
 /** How long `stop` waits for handlers, and then for what they leave behind. */
 const STOP_WAIT_MS = 5_000;
 const STOP_POLL_MS = 20;
@@ -40,6 +41,7 @@ class Worker implements TaskWorker {
   readonly #running = new Set<RunningTask>();
   readonly #pulls: readonly Subscription[];
   #heartbeat: TimerHandle | undefined;
+  #beats = 0;
   #stopped: Promise<void> | undefined;
 
   constructor(options: TaskWorkerOptions) {
@@ -100,8 +102,22 @@ class Worker implements TaskWorker {
   #beat(): void {
     this.#heartbeat = this.#options.clock.setTimer(() => {
       for (const task of this.#running) task.heartbeat();
+      if (++this.#beats % BEATS_PER_PURGE === 0) this.#purge();
       this.#beat();
     }, HEARTBEAT_MS);
+  }
+
+  /** Drops what every worker of a queue is done with; rests that are scheduled are other subjects and stay (J19). */
+  #purge(): void {
+    const { bus, topology, services, log } = this.#options;
+    for (const { queue } of services) {
+      const filter = topology.task(queue.name, "*", "*", "*");
+      bus
+        .purgeAcked(topology.streams.tasks, topology.consumer(queue.name), filter)
+        .catch((error: unknown) =>
+          log.debug({ err: error, queue: queue.name }, "tasks not purged, next time"),
+        );
+    }
   }
 
   async #stop(): Promise<void> {

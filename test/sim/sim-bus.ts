@@ -94,6 +94,10 @@ export class SimBus implements Bus {
     return this.#inner.purge(stream, filter, belowSequence);
   }
 
+  purgeAcked(stream: string, consumer: string, filter: string): Promise<number> {
+    return this.#inner.purgeAcked(stream, consumer, filter);
+  }
+
   read(options: ReadOptions): Subscription {
     return this.#inner.read(options);
   }
