@@ -72,10 +72,15 @@ export async function ensureTopology(options: EnsureTopologyOptions): Promise<vo
   try {
     const plans = streamPlans(topology, options);
     const found = new Map<string, StreamFacts>();
-    for (const { name } of plans) {
-      const facts = await untilReady(clock, () => findStream(requests, name));
-      if (facts !== undefined) found.set(name, facts);
-    }
+    // One that was missing at first may be another process's work since then, and not a loss: a last round finds none.
+    let known: number;
+    do {
+      known = found.size;
+      for (const { name } of plans.filter((plan) => !found.has(plan.name))) {
+        const facts = await untilReady(clock, () => findStream(requests, name));
+        if (facts !== undefined) found.set(name, facts);
+      }
+    } while (found.size > known);
     checkMissing(topology, found);
     const journal = found.get(topology.streams.log);
     if (journal !== undefined) checkLogs(topology.groups, journal);
