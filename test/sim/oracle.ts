@@ -136,7 +136,7 @@ export class Oracle {
     for (const [id, { kind, tenant, key }] of observer.fold.tasks) {
       if (!system.provider.charges.has(id)) return `task ${id} has never reached the provider`;
       const outcomes = states.get(`${kind}.${tenant}.${key}`)?.tasks[id]?.outcomes ?? [];
-      if (observer.done.has(id) && !outcomes.includes("done"))
+      if (observer.done.has(id) && !this.#isOutcomeDead(id) && !outcomes.includes("done"))
         return `task ${id} is done, its actor has heard ${outcomes.join(",") || "nothing"}`;
     }
     return undefined;
@@ -166,6 +166,14 @@ export class Oracle {
     for (const letter of this.#options.observer.fold.deadLetters.values())
       if (opOf(letter) === op) return letter;
     return undefined;
+  }
+
+  /** The outcome killed its owners, or was announced when something else did, and waits to be sent again. */
+  #isOutcomeDead(task: string): boolean {
+    const { deadLetters } = this.#options.observer.fold;
+    const isOf = ({ entry }: DeadLetter) =>
+      entry?.source.case === "outcome" && entry.source.value.task === task;
+    return !this.isRedriven && [...deadLetters.values()].some(isOf);
   }
 
   /** What an applied script has caused must be applied, too. */

@@ -100,8 +100,8 @@ export function drawPlan(seed: number): Plan {
     replicas: dice.pick([1, 3]),
     limits: drawLimits(dice, leaseMs),
     rates: drawRates(dice),
-    staleRangeRate: dice.pick([0, 0.1, 0.5]),
-    staleRangeMsMax: dice.pick([50, 1_000]),
+    staleRangeRate: dice.pick([0, 0.3, 0.8]),
+    staleRangeMsMax: dice.pick([50, 2_000]),
     skewMsMax: dice.pick([0, 0, 1_000, 30_000]),
     provider: {
       failRate: dice.pick([0, 0, 0.1, 0.4]),
@@ -165,7 +165,8 @@ function drawLimits(dice: Dice, leaseMs: number): Plan["limits"] {
     inputsQueuedMax: dice.pick([20_000, 20]),
     repliesPerMessageMax: dice.pick([128, 1]),
     bundleEntriesMax: dice.pick([256, 2]),
-    logAgeMsMin: dice.pick([86_400_000, 500]),
+    logAgeMsMin: dice.pick([86_400_000, 300]),
+    journalPurgeEveryMs: dice.pick([600, 60_000]),
   };
 }
 

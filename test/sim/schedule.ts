@@ -77,7 +77,9 @@ class Schedule {
     this.#time = new VirtualTime(new Dice(plan.seed, "ties").random);
     const report = (invariant: string, detail: string) => this.#report(invariant, detail);
     const trace = (text: () => string) => this.#note(text);
-    this.#system = new System(plan, this.#time, { trace, report, onClient: (member) => this.#watch(member) });
+    const onClient = (member: Member) => this.#watch(member);
+    const onDoubt = () => this.#workload.readAll(plan.tenants, plan.keys);
+    this.#system = new System(plan, this.#time, { trace, report, onClient, onDoubt });
     this.#observer = new Observer(this.#system.nats, this.#system.topology, this.#time.clock(), report);
     this.#workload = new Workload(
       this.#system,
@@ -194,8 +196,11 @@ class Schedule {
     const client = member?.client;
     if (member === undefined || client === undefined)
       return this.#report("the simulation itself", "there is no client at the end");
+    this.#system.isBroken = false;
     for (const id of this.#oracle.redrivable()) {
-      await this.#retried(member, () => client.redriveDeadLetter(id));
+      // Two operators press the button.
+      const redrive = () => this.#retried(member, () => client.redriveDeadLetter(id));
+      await Promise.all([redrive(), redrive()]);
     }
     this.#oracle.isRedriven = true;
     this.#time.setTimer(() => {

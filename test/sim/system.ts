@@ -31,8 +31,11 @@ export interface SystemEvents {
   readonly trace: (text: () => string) => void;
   readonly report: (invariant: string, detail: string) => void;
   readonly onClient: (member: Member) => void;
+  /** Somebody ought to read everything now. */
+  readonly onDoubt: () => void;
 }
 
+const READS_AROUND_RESUME_MS = [-40, 1, 30, 250];
 const GROUP: Partial<Record<Role, string>> = { worker: "core", analytics: "analytics" };
 /** A process that a message has killed is started again by whoever watches over it. */
 const KILLED_RESTART_MS = 60;
@@ -43,6 +46,8 @@ export class System {
   readonly nats: MemoryNats;
   readonly provider: Provider;
   isCalm = false;
+  /** Scripts that throw or kill do so. */
+  isBroken = true;
   readonly #plan: Plan;
   readonly #time: VirtualTime;
   readonly #dice: Dice;
@@ -151,7 +156,7 @@ export class System {
     const group = GROUP[role];
     if (group !== undefined) {
       const actors = [
-        diaryActor({ isBroken: () => !this.isCalm, kill: () => this.#killed(role, id, process) }),
+        diaryActor({ isBroken: () => this.isBroken, kill: () => this.#killed(role, id, process) }),
       ];
       const worker = startWorker({ ...base, group, workerId: id, actors, projections: [simProjection] });
       return { client: undefined, worker, stop: () => worker.stop() };
@@ -197,9 +202,12 @@ export class System {
     };
   }
 
-  #freeze({ process }: Member, forMs: number, timersFirst: boolean): void {
+  #freeze({ process, role }: Member, forMs: number, timersFirst: boolean): void {
     this.#events.trace(() => `freeze ${process.name} for ${forMs}`);
     process.freeze();
+    // What a paused process believes shows when it goes on: somebody must ask it.
+    for (const aroundMs of READS_AROUND_RESUME_MS)
+      if (role !== "client") this.#time.setTimer(() => this.#events.onDoubt(), forMs + aroundMs);
     this.#time.setTimer(() => {
       this.#events.trace(() => `resume ${process.name}`);
       process.resume(timersFirst);

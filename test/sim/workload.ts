@@ -72,6 +72,15 @@ export class Workload {
       void this.#call(this.#dice.pick(clients), record, op.isPatient);
   }
 
+  /** One client reads every record. */
+  readAll(tenants: readonly string[], keys: readonly string[]): void {
+    const clients = this.#system.clients();
+    if (clients.length === 0) return;
+    const member = this.#dice.pick(clients);
+    for (const tenant of tenants)
+      for (const key of keys) void this.#read(member, { type: "read", atMs: 0, tenant, key });
+  }
+
   /** Faults are over: some commands in doubt are asked again until they are answered, some answered ones once more. */
   settle(): void {
     for (const record of this.calls.values()) {
