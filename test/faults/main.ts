@@ -1,19 +1,25 @@
 /**
- * The whole fault suite: `npm run faults`, or a part of it: `npm run faults -- network store`. Ends with a table of the
- * lines that the runs printed, and with exit code 1 if an invariant was broken.
+ * The whole fault suite: `npm run faults`, or files of it: `npm run faults -- network store`, or tests: `-t poison`.
+ * Ends with the lines that the runs printed, and with exit code 1 if an invariant was broken.
  */
 import { mkdtempSync, existsSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { startVitest } from "vitest/node";
 import { root } from "../run/process.ts";
 
 /** The longest run is the spree; most take less than one minute. */
 const TEST_MS_MAX = 900_000;
+const { values, positionals } = parseArgs({
+  options: { "test-name-pattern": { type: "string", short: "t" } },
+  allowPositionals: true,
+});
+const pattern = values["test-name-pattern"];
 const scratch = mkdtempSync(join(tmpdir(), "tradewind-faults-report-"));
 process.env["FAULTS_REPORT"] = join(scratch, "report.txt");
 try {
-  const vitest = await startVitest("test", process.argv.slice(2), {
+  const vitest = await startVitest("test", positionals, {
     root,
     config: false,
     watch: false,
@@ -22,6 +28,7 @@ try {
     testTimeout: TEST_MS_MAX,
     hookTimeout: 120_000,
     disableConsoleIntercept: true,
+    ...(pattern !== undefined && { testNamePattern: pattern }),
   });
   await vitest.close();
   const report = process.env["FAULTS_REPORT"];
