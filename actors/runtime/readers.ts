@@ -5,6 +5,7 @@ import type { Bus, StoredMessage, Subscription } from "./bus.ts";
 import { TO_HEADER } from "./draft.ts";
 import type { InputSource } from "./inputs.ts";
 import { decodeCommit } from "./journal.ts";
+import { EventPlaces } from "./event-message.ts";
 import { LIMITS } from "./limits.ts";
 import type { LogOwner } from "./log-owner.ts";
 import type { Topology } from "./topology.ts";
@@ -29,6 +30,8 @@ export class Readers {
   /** Sequence that the shared reader delivers next. */
   #sharedNext = Infinity;
   readonly #sharedSource: InputSource;
+  /** What each log has had of the events, by where they come from. */
+  readonly #places = new Map<number, EventPlaces>();
 
   constructor(options: ReadersOptions) {
     this.#options = options;
@@ -37,6 +40,7 @@ export class Readers {
 
   add(owner: LogOwner): void {
     this.#owners.set(owner.log, owner);
+    this.#places.set(owner.log, new EventPlaces());
     this.#openInbox(owner);
     const next = owner.queue.seen(this.#sharedSource) + 1;
     if (this.#shared === undefined || next < this.#sharedNext) this.#openShared();
@@ -44,6 +48,7 @@ export class Readers {
 
   remove(log: number): void {
     this.#owners.delete(log);
+    this.#places.delete(log);
     this.#inboxes.get(log)?.close();
     this.#inboxes.delete(log);
     if (this.#owners.size === 0) this.#closeShared();
@@ -153,13 +158,15 @@ export class Readers {
     }
   }
 
-  #onEvent({ subject, sequence, timestampMs: atMs, headers, data }: StoredMessage): void {
+  /** J15: an event that somebody has stored a second time, such as a restored copy, is dropped. */
+  #onEvent(message: StoredMessage): void {
+    const { subject, sequence, timestampMs: atMs, headers, data } = message;
     const { topology, group, clock } = this.#options;
     const [tenant = "", kind = "", key = ""] = subject.split(".").slice(-4);
     const target = topology.logOf(group, tenant, key);
     for (const owner of this.#owners.values()) {
       if (!owner.queue.see("events", sequence)) continue;
-      if (owner.log !== target) {
+      if (owner.log !== target || this.#places.get(owner.log)?.isNew(message) === false) {
         owner.othersMoved();
         continue;
       }
