@@ -145,6 +145,7 @@ export class Applier {
       this.#kill(draft, first.origin, atMs, "CRASH_LOOP", CRASHED, first);
     else return [...carry];
     this.#refused = undefined;
+    draft.steps++; // a careful commit ends here: what comes next has not been announced
     return rest;
   }
 
