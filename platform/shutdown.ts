@@ -21,7 +21,8 @@ export interface Shutdown {
   stop(reason: string): Promise<boolean>;
   /**
    * SIGTERM and SIGINT stop and exit with 0 (1 if a stop failed or the deadline passed); a second signal exits
-   * at once with 1, unless it only echoes the first. An unhandled rejection or exception is logged and exits with 1. Returns how to undo it.
+   * at once with 1, unless it only echoes the first. An unhandled rejection or exception is logged and exits with
+   * 1. Returns how to undo it.
    */
   onSignals(): () => void;
   /** Aborted as soon as stopping begins: for waits and loops. */

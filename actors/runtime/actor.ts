@@ -78,7 +78,10 @@ export interface ActorContext<S extends DescMessage> {
   emit<E extends DescMessage>(schema: E, message: MessageInitShape<E>): void;
   /** Appends this actor to a list of its tenant; fields must never change, they are what a reader filters by. */
   list(name: string, fields: Readonly<Record<string, string>>): void;
-  /** `return ctx.defer("SETTLED")`: the request is answered by `resolve` with the same tag, also from a later message. */
+  /**
+   * `return ctx.defer("SETTLED")`: the request is answered by `resolve` with the same tag, also from a later
+   * message.
+   */
   defer(tag: string): Deferred;
   /** Answers all requests that wait under the tag; `method` is the one that was deferred. */
   resolve<M extends DescMethodUnary>(tag: string, method: M, message: MessageInitShape<M["output"]>): void;

@@ -9,8 +9,9 @@ interface Part {
 }
 
 /**
- * Stores the batches of several logs together: a batch costs the server about the same for one message and for hundreds, so
- * few large ones are what it can take. One batch is under way at a time; what comes meanwhile goes with the next.
+ * Stores the batches of several logs together: a batch costs the server about the same for one message and for
+ * hundreds, so few large ones are what it can take. One batch is under way at a time; what comes meanwhile goes
+ * with the next.
  */
 export class BatchCombiner {
   readonly #bus: Bus;
@@ -22,8 +23,8 @@ export class BatchCombiner {
   }
 
   /**
-   * Stores the messages, all or none. A batch that fails says `unknown` to everybody in it: each must look for itself, and
-   * try again alone, so that one log's conflict holds up no other.
+   * Stores the messages, all or none. A batch that fails says `unknown` to everybody in it: each must look for
+   * itself, and try again alone, so that one log's conflict holds up no other.
    */
   append(messages: readonly Append[]): Promise<AppendOutcome> {
     return new Promise((resolve) => {

@@ -182,8 +182,8 @@ export class EventHub {
   }
 
   /**
-   * True if nothing is stored between what has been read and what comes live. That nothing more was found proves nothing:
-   * a replica that lags has answered.
+   * True if nothing is stored between what has been read and what comes live. That nothing more was found proves
+   * nothing: a replica that lags has answered.
    */
   async #isComplete({ pending }: Listener, filter: string, next: number): Promise<boolean> {
     const firstLive = pending?.[0];

@@ -6,8 +6,8 @@ const VARINT_BYTES_MAX = 10;
 const INITIAL_BYTES = 65_536;
 
 /**
- * Writes protobuf's wire format into one buffer that is used again and again. Not reentrant: `start`, writes, `end` make
- * one message before the next begins.
+ * Writes protobuf's wire format into one buffer that is used again and again. Not reentrant: `start`, writes, `end`
+ * make one message before the next begins.
  */
 export class FieldWriter {
   #bytes = Buffer.allocUnsafeSlow(INITIAL_BYTES);

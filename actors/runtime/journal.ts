@@ -79,8 +79,8 @@ export class Journal {
   }
 
   /**
-   * Appends one commit, whatever it takes: an unknown outcome is looked up, and the byte-identical commit sent again where
-   * the predecessor is still the last. One append at a time.
+   * Appends one commit, whatever it takes: an unknown outcome is looked up, and the byte-identical commit sent
+   * again where the predecessor is still the last. One append at a time.
    * @throws the signal's reason when the owner is stopped meanwhile; the outcome is then unknown
    */
   async append(id: string, data: Uint8Array, headers: Headers): Promise<CommitOutcome> {

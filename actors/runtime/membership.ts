@@ -26,8 +26,8 @@ interface Member {
 const UNSEEN_MS_MAX = 1_000;
 
 /**
- * Who is alive in a group: leases in a bucket, renewed twice a second, watched by all. Serves liveness alone; safety is the
- * compare-and-set of the journal. Judged by own monotonic time, and only while connected.
+ * Who is alive in a group: leases in a bucket, renewed twice a second, watched by all. Serves liveness alone;
+ * safety is the compare-and-set of the journal. Judged by own monotonic time, and only while connected.
  */
 export class Membership {
   readonly #options: MembershipOptions;
@@ -83,8 +83,8 @@ export class Membership {
   }
 
   /**
-   * Names this life of the worker in the journal: a restarted worker keeps its id and owns nothing. Else a log of its last
-   * life that is now another's share would be nobody's: its owner seems alive and does not know of it.
+   * Names this life of the worker in the journal: a restarted worker keeps its id and owns nothing. Else a log of
+   * its last life that is now another's share would be nobody's: its owner seems alive and does not know of it.
    */
   get life(): string {
     return `${this.#options.workerId}@${this.#startedMs.toString(36)}`;

@@ -19,8 +19,8 @@ export interface ReadersOptions {
 }
 
 /**
- * Feeds the inputs of one worker's logs: its inbox subject for each log, and one shared reader of LOG (or EVENTS) for all.
- * A reader stops while a log has too many inputs waiting, and starts again behind what it has seen.
+ * Feeds the inputs of one worker's logs: its inbox subject for each log, and one shared reader of LOG (or EVENTS)
+ * for all. A reader stops while a log has too many inputs waiting, and starts again behind what it has seen.
  */
 export class Readers {
   readonly #options: ReadersOptions;

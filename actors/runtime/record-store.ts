@@ -142,7 +142,10 @@ export class RecordStore {
     return this.#options.topology.record(kind, tenant, key);
   }
 
-  /** J17: records and watermark in one read, accepted only if it is complete and not older than what we know is stored. */
+  /**
+   * J17: records and watermark in one read, accepted only if it is complete and not older than what we know is
+   * stored.
+   */
   async #load(ids: readonly RecordId[]): Promise<ReadonlyMap<string, StoredMessage>> {
     const { bus, clock, topology, group, log, signal, ackedMark } = this.#options;
     const mark = topology.mark(group, log);

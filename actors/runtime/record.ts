@@ -20,8 +20,8 @@ export function recordName(kind: string, tenant: string, key: string): string {
 }
 
 /**
- * One actor's record in the memory of its log's owner (J7). `committed` is what the last acked commit made of it, and all
- * that readers and projections see; the working version is what the commit being built makes of it.
+ * One actor's record in the memory of its log's owner (J7). `committed` is what the last acked commit made of it,
+ * and all that readers and projections see; the working version is what the commit being built makes of it.
  */
 export class MemoryRecord {
   readonly kind: string;

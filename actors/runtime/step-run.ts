@@ -18,8 +18,8 @@ export type DeadReason =
 
 /**
  * What became of one entry. `applied`: the record changed. `answered`: only replies. `dropped`: nothing to do.
- * `failed`: the handler's changes are undone; `entry` is what the dead letter keeps, `changed` whether the record must be
- * written all the same (a timer or task that is spent).
+ * `failed`: the handler's changes are undone; `entry` is what the dead letter keeps, `changed` whether the record
+ * must be written all the same (a timer or task that is spent).
  */
 export type StepResult =
   | { readonly kind: "applied"; readonly effects: Effects }
@@ -48,8 +48,8 @@ export interface StepScope extends StepEnv {
 }
 
 /**
- * A step failed whose record an earlier step of the same commit had changed. Steps fail rarely and encoding a record before
- * each is dear, so the commit is begun again carefully.
+ * A step failed whose record an earlier step of the same commit had changed. Steps fail rarely and encoding a
+ * record before each is dear, so the commit is begun again carefully.
  */
 export class NotUndoableError extends Error {
   override readonly name = "NotUndoableError";

@@ -194,7 +194,10 @@ function runOutcome(
   return runInternal(definition, working, handler, plain, env, outcome, spend);
 }
 
-/** Runs a handler for a message that nobody waits for. `spend` marks what the input used up, where the handler failed. */
+/**
+ * Runs a handler for a message that nobody waits for. `spend` marks what the input used up, where the handler
+ * failed.
+ */
 function runInternal(
   definition: ActorDefinition,
   working: Working,

@@ -169,12 +169,14 @@ function checkedPositions(
     }
     if (taken.sequence > stream.lastSequence) {
       throw new HaltError(
-        `stream ${stream.name} ends at ${stream.lastSequence}, the log has read up to ${taken.sequence}: re-base the log`,
+        `stream ${stream.name} ends at ${stream.lastSequence}, ` +
+          `the log has read up to ${taken.sequence}: re-base the log`,
       );
     }
     if (source === "log" && stream.firstSequence > taken.sequence + 1 && taken.sequence > 0) {
       throw new HaltError(
-        `stream ${stream.name} starts at ${stream.firstSequence}, the log has read up to ${taken.sequence}: messages are missing`,
+        `stream ${stream.name} starts at ${stream.firstSequence}, ` +
+          `the log has read up to ${taken.sequence}: messages are missing`,
       );
     }
     positions.set(source, taken);

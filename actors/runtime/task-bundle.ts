@@ -23,8 +23,8 @@ export function isTaskBundle({ headers }: StoredMessage): boolean {
 }
 
 /**
- * Splits the delivery of a bundle into one for each task. A task that must be tried again leaves the bundle: it is stored
- * as a message of its own, due after its rest. The bundle is acked when every task has ended or left.
+ * Splits the delivery of a bundle into one for each task. A task that must be tried again leaves the bundle: it is
+ * stored as a message of its own, due after its rest. The bundle is acked when every task has ended or left.
  * @throws Error if the message is no bundle
  */
 export function splitBundle(options: TaskBundleOptions, delivery: Delivery): readonly Delivery[] {

@@ -11,8 +11,8 @@ const PAGE_RECORDS = 256;
 const OVERDUE_MS_MIN = 30_000;
 
 /**
- * Looks through the bucket for timers that should have fired long ago and arms them again under the same arm id (J21): a
- * schedule can be lost with a full or restored INBOX. One firing too many is harmless.
+ * Looks through the bucket for timers that should have fired long ago and arms them again under the same arm id
+ * (J21): a schedule can be lost with a full or restored INBOX. One firing too many is harmless.
  */
 export class TimerSweep {
   readonly #bus: Bus;

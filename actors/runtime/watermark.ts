@@ -27,8 +27,8 @@ export class FencedError extends Error {
 }
 
 /**
- * The watermark of one derived stream (J13, J14): batches end with it under compare-and-set, so an owner that lost its log
- * cannot overwrite newer records or events. One batch at a time.
+ * The watermark of one derived stream (J13, J14): batches end with it under compare-and-set, so an owner that lost
+ * its log cannot overwrite newer records or events. One batch at a time.
  */
 export class Watermark {
   readonly #options: WatermarkOptions;

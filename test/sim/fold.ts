@@ -59,8 +59,8 @@ export class FoldedLog {
 }
 
 /**
- * The journal read by somebody who knows nothing of owners: what is committed, and whether each log is one story. Written
- * apart from the runtime's own replay, to be compared with it.
+ * The journal read by somebody who knows nothing of owners: what is committed, and whether each log is one story.
+ * Written apart from the runtime's own replay, to be compared with it.
  */
 export class Fold {
   readonly logs = new Map<string, FoldedLog>();

@@ -19,8 +19,8 @@ export interface SimProcessOptions {
 }
 
 /**
- * One process of the simulated system: its own clock, chance and connection. After `crash` nothing of it runs or reaches
- * the server any more; while frozen its timers and all that comes for it are held.
+ * One process of the simulated system: its own clock, chance and connection. After `crash` nothing of it runs or
+ * reaches the server any more; while frozen its timers and all that comes for it are held.
  */
 export class SimProcess {
   readonly name: string;

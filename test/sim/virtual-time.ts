@@ -18,8 +18,8 @@ interface Entry {
 const flushMicrotasks = (process as unknown as { _tickCallback(): void })._tickCallback.bind(process);
 
 /**
- * Time that jumps from timer to timer. Timers of one millisecond fire in an order that the seed decides; everything that
- * one of them causes without waiting is done before the next. Runs within one turn of the event loop.
+ * Time that jumps from timer to timer. Timers of one millisecond fire in an order that the seed decides; everything
+ * that one of them causes without waiting is done before the next. Runs within one turn of the event loop.
  */
 export class VirtualTime {
   readonly #random: Random;

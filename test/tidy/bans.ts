@@ -82,9 +82,8 @@ export function banViolations(source: Source): string[] {
 export function longLines({ path, text }: Source): string[] {
   return text.split("\n").flatMap((line, index) => {
     if (line.length <= LINE_COLUMNS_MAX || /\S{60,}/.test(line)) return [];
-    return [
-      `${path}:${index + 1} has ${line.length} columns, ${LINE_COLUMNS_MAX} is the limit: npm run fmt, or break it by hand`,
-    ];
+    const is = `${path}:${index + 1} has ${line.length} columns, ${LINE_COLUMNS_MAX} is the limit`;
+    return [`${is}: npm run fmt, or break it by hand`];
   });
 }
 
