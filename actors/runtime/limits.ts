@@ -67,10 +67,15 @@ export const LIMITS = Object.freeze({
   carefulCommitsMax: 2_000,
   /** An idle log records its positions this long after others moved on (J5). */
   idlePositionMs: 30_000,
+  /** The same while the journal runs out of space. */
+  idlePositionShortMs: 1_000,
   purgeEveryMs: 5_000,
   journalPurgeEveryMs: 600_000,
   /** The journal keeps at least this much. */
   logAgeMsMin: 86_400_000,
+  /** Share of LOG's bytes above which the journal is purged at once, and above which its age does not count (J24). */
+  logPurgeAt: 0.8,
+  logAgeWaivedAt: 0.85,
   /** Entries of a list page before it is closed. */
   listPageEntriesMax: 16,
   /** Candidates that one list call looks at. */

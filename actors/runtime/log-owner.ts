@@ -70,6 +70,7 @@ export class LogOwner {
   #deadLettered = 0;
   #committedMs: number;
   #hasOthersMoved = false;
+  #idleMs: number = LIMITS.idlePositionMs;
   #unprojectedSinceMs: number | undefined;
 
   constructor(options: LogOwnerOptions, claimed: Claimed) {
@@ -133,6 +134,12 @@ export class LogOwner {
   /** Another log has committed something of substance (J5). */
   othersMoved(): void {
     this.#hasOthersMoved = true;
+  }
+
+  /** The journal runs out of space: an idle log must not hold its purge up with an old position. */
+  hurry(isShort: boolean): void {
+    this.#idleMs = isShort ? LIMITS.idlePositionShortMs : LIMITS.idlePositionMs;
+    if (isShort) this.#wake.now();
   }
 
   /** Asks the owner to finish and hand the log over. */
@@ -266,9 +273,8 @@ export class LogOwner {
   /** Waits for work; meanwhile an idle log records its positions now and then (J5). */
   async #idle(): Promise<void> {
     const { clock } = this.#options;
-    await this.#wake.wait(clock, LIMITS.idlePositionMs);
-    const isQuiet =
-      clock.monotonicMs() - this.#committedMs >= LIMITS.idlePositionMs && this.queue.length === 0;
+    await this.#wake.wait(clock, this.#idleMs);
+    const isQuiet = clock.monotonicMs() - this.#committedMs >= this.#idleMs && this.queue.length === 0;
     if (!isQuiet || !this.#hasOthersMoved || this.#options.abort.signal.aborted || this.#isReleasing) return;
     this.#hasOthersMoved = false;
     const head = this.#head(CommitKind.POSITION);

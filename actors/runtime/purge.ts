@@ -22,18 +22,34 @@ export async function purgeInbox(
   );
 }
 
+/** How full the journal is, from 0 to 1; 0 without a limit. */
+export async function journalPressure(bus: Bus, topology: Topology): Promise<number> {
+  let pressure = 0;
+  await unlessUnanswered(async () => {
+    const { bytes, bytesMax } = await bus.status(topology.streams.log);
+    pressure = bytes / bytesMax;
+  });
+  return pressure;
+}
+
 /**
- * Drops journal messages that nobody needs any more (J2, J3): below every log's position and watermarks, older than a day,
- * never the last message of a log. Any worker may do it.
+ * Drops journal messages that nobody needs any more (J2, J3): below every log's position and watermarks, older than a day
+ * (any age when space runs out, J24), never the last message of a log. Any worker may do it.
  */
-export async function purgeJournal(bus: Bus, clock: Clock, topology: Topology): Promise<void> {
+export async function purgeJournal(
+  bus: Bus,
+  clock: Clock,
+  topology: Topology,
+  pressure: number,
+): Promise<void> {
   await unlessUnanswered(async () => {
     const ends = await readEnds(bus, topology);
     if (ends === undefined) return;
-    const needed = Math.min(...ends.map(({ needed }) => needed));
-    const young = await firstYoung(bus, topology, clock.nowMs() - LIMITS.logAgeMsMin);
-    for (const { subject, sequence } of ends) {
-      await bus.purge(topology.streams.log, subject, Math.min(needed, young, sequence));
+    const unread = Math.min(...ends.map(({ position }) => position));
+    const isShort = pressure >= LIMITS.logAgeWaivedAt;
+    const young = isShort ? Infinity : await firstYoung(bus, topology, clock.nowMs() - LIMITS.logAgeMsMin);
+    for (const { subject, sequence, unprojected } of ends) {
+      await bus.purge(topology.streams.log, subject, Math.min(unread, unprojected, young, sequence));
     }
   });
 }
@@ -42,8 +58,10 @@ interface End {
   readonly subject: string;
   /** Of the log's last message. */
   readonly sequence: number;
-  /** First sequence of LOG that this log may still read. */
-  readonly needed: number;
+  /** First sequence that this log has not read of the other logs. */
+  readonly position: number;
+  /** First of its own sequences that a new owner would replay. */
+  readonly unprojected: number;
 }
 
 /** Undefined if a log was never created: then nothing is known to be unneeded. */
@@ -65,7 +83,8 @@ async function readEnds(bus: Bus, topology: Topology): Promise<readonly End[] | 
       ends.push({
         subject,
         sequence: end.sequence,
-        needed: Math.min(position, ...marks.map((sequence) => sequence + 1)),
+        position,
+        unprojected: Math.min(...marks) + 1,
       });
     }
   }

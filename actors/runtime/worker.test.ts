@@ -297,3 +297,24 @@ describe("a step that fails behind another on the same record in one commit", ()
     expect(await system.finish(system.client.listDeadLetters(undefined, 10))).toHaveLength(1);
   });
 });
+
+describe("the journal", () => {
+  it("is purged below what everybody needs, at once when its space runs out, and loses nothing", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await ready(system, system.worker("p1", "analytics").worker);
+    const { log } = system.topology.streams;
+    system.nats.setBytesMax(log, 120_000);
+    const bus = system.nats.connect("look");
+    for (let i = 0; i < 400; i++) {
+      await system.call(method.open, `k${i}`, { amount: 1n });
+      if (i % 20 === 0) await system.clock.pass(6_000);
+    }
+    const { lastSequence, messages } = await system.finish(bus.status(log));
+    expect(lastSequence).toBeGreaterThan(700);
+    expect(messages).toBeLessThan(lastSequence / 2);
+    await system.finish(system.worker("w2").worker.stop());
+    for (let i = 0; i < 400; i += 37)
+      expect((await system.read(`k${i}`)).state).toMatchObject({ balance: 1n });
+  }, 30_000);
+});

@@ -12,7 +12,7 @@ import { LogOwner, type LogOwnerOptions, type OwnerEnd } from "./log-owner.ts";
 import { Membership } from "./membership.ts";
 import { placeLogs } from "./placement.ts";
 import type { ProjectionDefinition } from "./projection.ts";
-import { purgeInbox, purgeJournal } from "./purge.ts";
+import { journalPressure, purgeInbox, purgeJournal } from "./purge.ts";
 import { Readers } from "./readers.ts";
 import type { TaskService } from "./task-queue.ts";
 import { HaltError, logEnd, takeOver, type TakeoverOptions } from "./takeover.ts";
@@ -290,15 +290,24 @@ class GroupWorker implements Worker {
     const nowMs = this.#options.clock.monotonicMs();
     if (nowMs - this.#purgedMs < LIMITS.purgeEveryMs) return;
     this.#purgedMs = nowMs;
-    const { bus, clock, topology, group } = this.#options;
+    const { bus, topology, group } = this.#options;
     for (const { owner, isReady } of this.#holdings.values()) {
       if (owner !== undefined && isReady) this.#inBackground(purgeInbox(bus, topology, group, owner));
     }
     const ownerOf = (log: number) => this.#holdings.get(log)?.owner;
     this.#inBackground(this.#sweep.step(ownerOf));
-    if (nowMs - this.#journalPurgedMs < LIMITS.journalPurgeEveryMs || ownerOf(0) === undefined) return;
+    if (this.#holdings.size > 0) this.#inBackground(this.#purgeJournal(nowMs, ownerOf(0) !== undefined));
+  }
+
+  async #purgeJournal(nowMs: number, isMine: boolean): Promise<void> {
+    const { bus, clock, topology } = this.#options;
+    const pressure = await journalPressure(bus, topology);
+    const isShort = pressure >= LIMITS.logPurgeAt;
+    for (const { owner } of this.#holdings.values()) owner?.hurry(isShort);
+    const isDue = nowMs - this.#journalPurgedMs >= LIMITS.journalPurgeEveryMs;
+    if (!isMine || (!isDue && !isShort)) return;
     this.#journalPurgedMs = nowMs;
-    this.#inBackground(purgeJournal(bus, clock, topology));
+    await purgeJournal(bus, clock, topology, pressure);
   }
 
   #inBackground(work: Promise<void>): void {
