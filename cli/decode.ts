@@ -112,13 +112,7 @@ function recordJson(kind: string, data: Uint8Array): Json {
     method,
     body: nested(inputOf(kind, method), body),
   }));
-  const tasks = record.tasks.map(({ queue, body, id, method, givenUp }) => ({
-    id,
-    queue,
-    method,
-    givenUp,
-    body: nested(taskInputOf(queue), body),
-  }));
+  const tasks = record.tasks.map(({ queue, id, method, givenUp }) => ({ id, queue, method, givenUp }));
   return {
     ...json,
     state: nested(stateOf(kind), record.state),

@@ -90,7 +90,7 @@ export class Draft {
     const { tasks, schedules, events, replies } = effects;
     for (const task of tasks) {
       this.tasks.push(task);
-      this.#bytes += 2 * (task.body.length + EFFECT_OVERHEAD_BYTES); // the record holds it as well
+      this.#bytes += task.body.length + 2 * EFFECT_OVERHEAD_BYTES; // the record names it as well
     }
     for (const schedule of schedules) {
       this.schedules.push(schedule);

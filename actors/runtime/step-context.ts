@@ -161,7 +161,6 @@ export class StepContext implements ActorContext<DescMessage> {
       queue: queue.name,
       method: method.name,
       trace: entry.trace,
-      body,
       armedMs: BigInt(this.nowMs),
     });
     this.#meta.tasks.push(open);
