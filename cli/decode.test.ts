@@ -47,13 +47,13 @@ describe("inspect", () => {
       state: order,
       revision: 3n,
       timers,
-      tasks: [{ ...task, method: "CaptureSettled" }],
+      tasks: [{ id: "t-1", queue: "payment_capture", method: "CaptureSettled" }],
     });
     expect(decode(topology.record("order", "demo", "ord_1"), data)).toMatchObject({
       revision: "3",
       state: { customerId: "ada", total: "1299" },
       timers: [{ name: "deadline", deadline: "1970-01-01T00:00:00.000Z", body: {} }],
-      tasks: [{ queue: "payment_capture", body: { key: "ord_1:1:capture", amount: "5" } }],
+      tasks: [{ id: "t-1", queue: "payment_capture", method: "CaptureSettled", givenUp: false }],
     });
   });
 
