@@ -129,7 +129,8 @@ function serveTasks(
   config: WorkerConfig,
   shutdown: Shutdown,
 ): void {
-  const tasks = startTaskWorker({ ...shared, services: [...paymentTasks(paymentProvider(config))] });
+  const provider = paymentProvider(config, shared.log);
+  const tasks = startTaskWorker({ ...shared, services: [...paymentTasks(provider)] });
   gauge({
     name: "tradewind_worker_tasks_running",
     help: "Tasks that this process works on.",
@@ -138,10 +139,20 @@ function serveTasks(
   shutdown.add("task worker", () => tasks.stop());
 }
 
-function paymentProvider({ pspUrl }: WorkerConfig): PaymentProvider {
-  return pspUrl.startsWith("memory:")
-    ? createMemoryProvider(new PaymentSimulator({ clock: systemClock }))
-    : createHttpProvider({ baseUrl: pspUrl });
+const circuitOpen = gauge({
+  name: "tradewind_worker_provider_circuit_open",
+  help: "1 while the payment provider answers nobody and is not called.",
+});
+
+function paymentProvider({ pspUrl }: WorkerConfig, log: Logger): PaymentProvider {
+  if (pspUrl.startsWith("memory:")) return createMemoryProvider(new PaymentSimulator({ clock: systemClock }));
+  circuitOpen.set(0);
+  const onChange = (isOpen: boolean) => {
+    circuitOpen.set(isOpen ? 1 : 0);
+    if (isOpen) log.error({ pspUrl }, "payment provider answers nobody, calls are held back");
+    else log.info({ pspUrl }, "payment provider answers again");
+  };
+  return createHttpProvider({ baseUrl: pspUrl, circuit: { onChange } });
 }
 
 function watchWorkers(

@@ -105,6 +105,56 @@ describe("the provider over HTTP", () => {
   });
 });
 
+describe("the circuit of the provider over HTTP", () => {
+  async function statusServer(status: number) {
+    const calls: string[] = [];
+    const server = createServer((request, response) => {
+      calls.push(request.url ?? "");
+      response.writeHead(status).end("{}");
+    });
+    await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+    closing.push(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    const changes: boolean[] = [];
+    const circuit = { faultsMax: 5, openMs: 60_000, onChange: (isOpen: boolean) => changes.push(isOpen) };
+    const baseUrl = `http://127.0.0.1:${port}`;
+    return { calls, changes, provider: createHttpProvider({ baseUrl, timeoutMs: 200, circuit }) };
+  }
+  const captures = (provider: PaymentProvider, count: number) =>
+    Promise.allSettled(
+      Array.from({ length: count }, (_, at) => provider.capture(followUp(`c${at}`), signal)),
+    );
+
+  it("opens when the provider fails everybody, and calls it no more", async () => {
+    const { calls, changes, provider } = await statusServer(503);
+    await captures(provider, 5);
+    expect(changes).toEqual([true]);
+    await expect(provider.capture(followUp("c"), signal)).rejects.toThrow(ProviderError);
+    await expect(provider.query("c", signal)).rejects.toThrow("answers nobody");
+    expect(calls).toHaveLength(5);
+  });
+
+  it.each([404, 400, 422])("stays closed at %i: the provider is there", async (status) => {
+    const { calls, changes, provider } = await statusServer(status);
+    await captures(provider, 12);
+    expect(calls).toHaveLength(12);
+    expect(changes).toEqual([]);
+  });
+
+  it("is never opened by declines", async () => {
+    const changes: boolean[] = [];
+    const psp = await startPspServer({ clock: systemClock, port: 0 });
+    closing.push(() => psp.close());
+    const circuit = { faultsMax: 2, onChange: (isOpen: boolean) => changes.push(isOpen) };
+    const provider = createHttpProvider({ baseUrl: psp.url, circuit });
+    for (let at = 0; at < 6; at++) {
+      const asked = { ...request, key: `d${at}`, methodToken: "tok_decline" };
+      expect(await provider.authorize(asked, signal)).toMatchObject({ status: "declined" });
+    }
+    expect(changes).toEqual([]);
+  });
+});
+
 describe("payment tasks over HTTP", () => {
   it.each([
     ["tok_ok", { approved: true }],

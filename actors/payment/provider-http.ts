@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { type Circuit, type CircuitOptions, createCircuit } from "./circuit.ts";
 import type { PaymentProvider, ProviderAnswer, ProviderRequest } from "./provider.ts";
 
 export interface HttpProviderOptions {
@@ -6,11 +7,15 @@ export interface HttpProviderOptions {
   readonly baseUrl: string;
   /** One call; the outcome is unknown after it. 2,500 by default, less than the task's own timeout. */
   readonly timeoutMs?: number;
+  /** When to stop calling a provider that answers nobody. */
+  readonly circuit?: Pick<CircuitOptions, "faultsMax" | "openMs" | "onChange">;
 }
 
 const TIMEOUT_MS = 2_500;
 /** A longer answer is not the provider's. */
 const ANSWER_BYTES_MAX = 65_536;
+/** 4xx without "too slow" and "too many". */
+const REFUSALS = /^4(?!08|29)\d\d$/;
 
 const answerSchema = z.discriminatedUnion("status", [
   z.object({
@@ -27,7 +32,12 @@ const answerSchema = z.discriminatedUnion("status", [
 
 /** A call without a definite answer; `cause` has why. */
 export class ProviderError extends Error {
-  override readonly name = "ProviderError";
+  override readonly name: string = "ProviderError";
+}
+
+/** The provider is there and does not take this one request: that says nothing about the others. */
+class RequestRefusedError extends ProviderError {
+  override readonly name = "RequestRefusedError";
 }
 
 /**
@@ -37,12 +47,17 @@ export class ProviderError extends Error {
 export function createHttpProvider({
   baseUrl,
   timeoutMs = TIMEOUT_MS,
+  circuit: circuitOptions,
 }: HttpProviderOptions): PaymentProvider {
+  const isFault = (error: unknown) => !(error instanceof RequestRefusedError);
+  const circuit = createCircuit({ ...circuitOptions, isFault, heldMsMax: timeoutMs });
+  const guarded = (url: string, init: RequestInit, signal: AbortSignal) =>
+    guard(circuit, () => call(url, init, timeoutMs, signal), signal);
   const post = async (path: string, request: ProviderRequest, signal: AbortSignal) => {
     const { key, amount, currency } = request;
     const body = JSON.stringify({ ...pick(request), amount: String(amount), currency });
     const headers = { "content-type": "application/json", "idempotency-key": key };
-    const answer = await call(`${baseUrl}/v1/${path}`, { method: "POST", headers, body }, timeoutMs, signal);
+    const answer = await guarded(`${baseUrl}/v1/${path}`, { method: "POST", headers, body }, signal);
     if (answer === undefined) throw new ProviderError(`the provider does not know ${path}`);
     return answer;
   };
@@ -51,9 +66,17 @@ export function createHttpProvider({
     capture: (request, signal) => post("captures", request, signal),
     void: (request, signal) => post("voids", request, signal),
     refund: (request, signal) => post("refunds", request, signal),
-    query: (key, signal) =>
-      call(`${baseUrl}/v1/operations/${encodeURIComponent(key)}`, {}, timeoutMs, signal),
+    query: (key, signal) => guarded(`${baseUrl}/v1/operations/${encodeURIComponent(key)}`, {}, signal),
   };
+}
+
+async function guard<T>(circuit: Circuit, run: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  try {
+    return await circuit.run(run, signal);
+  } catch (cause) {
+    if (cause instanceof ProviderError) throw cause;
+    throw new ProviderError(reasonOf(cause), { cause });
+  }
 }
 
 function pick(request: ProviderRequest & { methodToken?: string; authorizationKey?: string }) {
@@ -73,6 +96,8 @@ async function call(
     const response = await fetch(url, { ...init, redirect: "error", signal: limited });
     const text = await readText(response);
     if (response.status === 404) return undefined;
+    if (REFUSALS.test(String(response.status)))
+      throw new RequestRefusedError(`the provider answered ${response.status}`);
     if (response.status !== 200) throw new ProviderError(`the provider answered ${response.status}`);
     return answerSchema.parse(JSON.parse(text));
   } catch (cause) {
