@@ -45,13 +45,14 @@ export function createCircuit(options: CircuitOptions): Circuit {
   });
   return {
     run: async (call, signal) => {
-      const held = AbortSignal.any([signal, AbortSignal.timeout(heldMsMax)]);
+      let held: AbortSignal | undefined;
       for (;;) {
         try {
           return await breaker.execute(call);
         } catch (error) {
           if (!(error instanceof BrokenCircuitError)) throw error;
         }
+        held ??= AbortSignal.any([signal, AbortSignal.timeout(heldMsMax)]);
         if (held.aborted) throw new CircuitOpenError("the provider answers nobody, so it was not called");
         await aborted(AbortSignal.any([held, AbortSignal.timeout(LOOK_MS)]));
       }
