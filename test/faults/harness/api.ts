@@ -20,6 +20,13 @@ export interface CallOptions {
   readonly gateway?: number;
 }
 
+export interface SettleOptions extends CallOptions {
+  /** How long to repeat; 60 s by default. */
+  readonly forMs?: number;
+  /** `not_found` is no end: it will be there. */
+  readonly isFoundLater?: boolean;
+}
+
 const CONNECTIONS_MAX = 256;
 /** Longer than the longest wait that the load asks for. */
 const TIMEOUT_MS = 10_000;
@@ -67,26 +74,20 @@ export class Api {
   }
 
   /** Repeats until it is answered for good, or the time is over. */
-  async settle<R>(
-    path: string,
-    request: object,
-    options: CallOptions & { readonly forMs?: number } = {},
-  ): Promise<Result<R>> {
+  async settle<R>(path: string, request: object, options: SettleOptions = {}): Promise<Result<R>> {
     const giveUpMs = systemClock.monotonicMs() + (options.forMs ?? 60_000);
     const spreadMs = RETRY_MS_MAX - RETRY_MS_MIN;
     for (;;) {
       const result = await this.call<R>(path, request, options);
-      if (result.ok || !isRetryable(result) || systemClock.monotonicMs() > giveUpMs) return result;
+      const isEnd =
+        result.ok || !(isRetryable(result) || (options.isFoundLater === true && result.code === "not_found"));
+      if (isEnd || systemClock.monotonicMs() > giveUpMs) return result;
       await sleep(systemClock, RETRY_MS_MIN + systemRandom.float() * spreadMs);
     }
   }
 
   /** Repeats until it succeeds. @throws Error when it is refused for good */
-  async must<R>(
-    path: string,
-    request: object,
-    options: CallOptions & { readonly forMs?: number } = {},
-  ): Promise<R> {
+  async must<R>(path: string, request: object, options: SettleOptions = {}): Promise<R> {
     const result = await this.settle<R>(path, request, options);
     if (result.ok) return result.value;
     throw new Error(`${path} ${JSON.stringify(request)}: ${result.code} ${result.reason} ${result.message}`);

@@ -19,6 +19,8 @@ export interface Scene {
 export interface FaultRunOptions extends FaultSystemOptions {
   readonly name: string;
   readonly load: LoadOptions;
+  /** Once the system runs and before the load begins. */
+  readonly before?: (system: FaultSystem) => Promise<void>;
   /** Breaks things while the load runs. */
   readonly faults: (scene: Scene) => Promise<void>;
   /** After the invariants hold: what this test wants to see besides. */
@@ -32,11 +34,12 @@ const VIOLATIONS_SHOWN = 20;
  * figures.
  */
 export async function faultRun(options: FaultRunOptions): Promise<void> {
-  const { name, load: loadOptions, faults, after } = options;
+  const { name, load: loadOptions, before, faults, after } = options;
   const startMs = systemClock.monotonicMs();
   const system = await FaultSystem.start(options);
   try {
     await openShop(system.api);
+    await before?.(system);
     const watcher = new OrderWatcher(() => system.gatewayUrls);
     const sampler = new StockSampler(system.api);
     const load = new LoadDriver(system.api, loadOptions);

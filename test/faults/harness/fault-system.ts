@@ -17,11 +17,16 @@ export interface FaultSystemOptions {
   readonly gateways?: number;
   /** Instead of servers of its own. The owner stops them. */
   readonly nats?: readonly NatsServer[];
+  /** Copies of each stream; default: as many as there are servers. */
+  readonly replicas?: number;
   /** Puts something between the processes and NATS. @returns the URL that they are given */
   readonly natsUrlFor?: (url: string, role: string) => Promise<string>;
   /** Puts something between the workers and the payment provider. */
   readonly pspUrlFor?: (url: string) => Promise<string>;
+  /** Of every process. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Of the workers alone. */
+  readonly workerEnv?: Readonly<Record<string, string>>;
   readonly syncInterval?: string;
 }
 
@@ -235,7 +240,11 @@ export class FaultSystem {
   #envOf(kind: Kind, port: number): Record<string, string> {
     if (kind === "gateway") return { PORT: String(port) };
     if (kind === "psp") return { PSP_PORT: String(port), PSP_LEDGER_FILE: join(this.dir, "ledger.jsonl") };
-    return { PSP_URL: this.#workerPspUrl, STREAM_REPLICAS: String(this.replicas) };
+    return {
+      PSP_URL: this.#workerPspUrl,
+      STREAM_REPLICAS: String(this.#options.replicas ?? this.replicas),
+      ...this.#options.workerEnv,
+    };
   }
 
   #port(): number {

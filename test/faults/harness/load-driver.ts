@@ -100,7 +100,7 @@ export class LoadDriver {
     const isPlain =
       plan.methodToken === "tok_ok" && plan.wait === "WAIT_SETTLED" && plan.cancelAfterMs === undefined;
     const span = { sentMs: entry.sentMs, endMs: Infinity };
-    if (isPlain && !plan.isAbandoned) this.#plain.push(span);
+    if (isPlain && !plan.isAbandoned && plan.isPoison === undefined) this.#plain.push(span);
     try {
       await Promise.all([this.#place(entry), plan.isDoubled ? this.#place(entry) : undefined]);
       span.endMs = systemClock.monotonicMs();
@@ -120,12 +120,14 @@ export class LoadDriver {
     const { key } = plan;
     const request = placeRequest(plan);
     const forMs = this.#options.patienceMs ?? PATIENCE_MS;
-    const result = plan.isAbandoned
-      ? await this.#api.call<Placed>(PLACE, request, { key })
-      : await this.#api.settle<Placed>(PLACE, request, { key, forMs });
+    const result =
+      plan.isAbandoned || plan.isPoison !== undefined
+        ? await this.#api.call<Placed>(PLACE, request, { key })
+        : await this.#api.settle<Placed>(PLACE, request, { key, forMs });
     entry.tries++;
     if (result.ok) this.diary.heard(key, result.value.order, systemClock.monotonicMs(), "PlaceOrder");
-    else if (!plan.isAbandoned) this.diary.blame(`key ${key} was never accepted: ${wordsOf(result)}`);
+    else if (!plan.isAbandoned && plan.isPoison === undefined)
+      this.diary.blame(`key ${key} was never accepted: ${wordsOf(result)}`);
   }
 
   async #cancel(entry: DiaryEntry, { id }: OrderView): Promise<void> {

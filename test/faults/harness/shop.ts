@@ -23,12 +23,18 @@ export interface OrderPlan {
   readonly isAbandoned: boolean;
   /** Cancels so long after the answer. */
   readonly cancelAfterMs: number | undefined;
+  /** Asks a worker with a defect to show it (poisoned-worker.ts): no answer but an error is expected. */
+  readonly isPoison?: "throws" | "kills";
+  /** Bytes of the caller's own data. */
+  readonly ballastBytes?: number;
 }
 
 /** Units of the product that everybody wants. */
 export const SCARCE_STOCK = 40;
 const PLENTY = 1_000_000;
 const CUSTOMERS = 60;
+/** Of one entry, by the API's rules; there may be 20. */
+const METADATA_CHARACTERS_MAX = 512;
 
 export const SCARCE = "scarce";
 export const HOT = "hot";
@@ -116,6 +122,13 @@ function tokenOf(roll: number): string {
 }
 
 /** The request that places it. */
-export function placeRequest({ key, customerId, lines, methodToken, wait }: OrderPlan): object {
-  return { customerId, lines, payment: { methodToken }, wait, timeout: "5s", metadata: { key } };
+export function placeRequest(plan: OrderPlan): object {
+  const { key, customerId, lines, methodToken, wait, isPoison, ballastBytes = 0 } = plan;
+  const ballast = Array.from({ length: Math.ceil(ballastBytes / METADATA_CHARACTERS_MAX) }, (_, index) => [
+    `ballast-${index}`,
+    "x".repeat(METADATA_CHARACTERS_MAX),
+  ]);
+  const poison = isPoison === undefined ? {} : { poison: isPoison };
+  const metadata = { key, ...poison, ...Object.fromEntries(ballast) };
+  return { customerId, lines, payment: { methodToken }, wait, timeout: "5s", metadata };
 }

@@ -1,0 +1,123 @@
+import { describe, it } from "vitest";
+import { sleep, systemClock } from "../../../platform/clock.ts";
+import { faultRun, type FaultRunOptions } from "../harness/fault-run.ts";
+import { TcpProxy, type Weather } from "../harness/tcp-proxy.ts";
+
+type Run = Omit<FaultRunOptions, "load" | "faults" | "natsUrlFor" | "pspUrlFor">;
+
+const LOAD = { orders: 1_200, ratePerS: 100 };
+
+/** A run with a proxy between NATS and the roles whose name matches. */
+async function natsRun(
+  options: Run & { readonly seed: number; readonly roles: RegExp },
+  faults: (
+    proxies: ReadonlyMap<string, TcpProxy>,
+    scene: Parameters<FaultRunOptions["faults"]>[0],
+  ) => Promise<void>,
+): Promise<void> {
+  const proxies = new Map<string, TcpProxy>();
+  try {
+    await faultRun({
+      ...options,
+      load: { ...LOAD, seed: options.seed },
+      natsUrlFor: async (url, role) => {
+        if (!options.roles.test(role)) return url;
+        const proxy = await TcpProxy.before(url);
+        proxies.set(role, proxy);
+        return proxy.through(url);
+      },
+      faults: (scene) => faults(proxies, scene),
+    });
+  } finally {
+    for (const proxy of proxies.values()) await proxy[Symbol.asyncDispose]();
+  }
+}
+
+/** A run with a proxy between the workers and the payment provider. */
+async function providerRun(
+  options: Run & { readonly seed: number },
+  faults: (proxy: TcpProxy, scene: Parameters<FaultRunOptions["faults"]>[0]) => Promise<void>,
+): Promise<void> {
+  let proxy: TcpProxy | undefined;
+  try {
+    await faultRun({
+      ...options,
+      load: { ...LOAD, seed: options.seed },
+      pspUrlFor: async (url) => {
+        proxy = await TcpProxy.before(url);
+        return proxy.through(url);
+      },
+      faults: async (scene) => {
+        if (proxy !== undefined) await faults(proxy, scene);
+      },
+    });
+  } finally {
+    await proxy?.[Symbol.asyncDispose]();
+  }
+}
+
+describe("the way to NATS", () => {
+  it.each<[Weather, RegExp, string, number]>([
+    ["blackhole", /^core-1$/, "a worker", 301],
+    ["no answers", /^core-1$/, "a worker", 302],
+    ["blackhole", /^gateway-1$/, "the gateway", 303],
+    ["blackhole", /^analytics-1$/, "the analytics worker", 304],
+  ])("is a %s for some seconds, for %s", async (weather, roles, who, seed) => {
+    const name = `${weather} between ${who} and NATS for 8 s`;
+    await natsRun({ name, roles, seed }, async (proxies, { load, hit }) => {
+      await load.reached(300);
+      hit();
+      for (const proxy of proxies.values()) proxy.weather = weather;
+      await sleep(systemClock, 8_000);
+      for (const proxy of proxies.values()) {
+        proxy.weather = "fair";
+        proxy.reset();
+      }
+    });
+  });
+
+  it("is slow for everybody", async () => {
+    const options = { name: "30 ms each way between all and NATS", roles: /./, seed: 305 };
+    await natsRun(options, async (proxies, { load, hit }) => {
+      await load.reached(200);
+      hit();
+      for (const proxy of proxies.values()) proxy.latencyMs = 30;
+      await load.reached(800);
+      for (const proxy of proxies.values()) proxy.latencyMs = 0;
+    });
+  });
+
+  it("is reset again and again", async () => {
+    const options = { name: "all connections to NATS reset, ten times", roles: /./, seed: 306 };
+    await natsRun(options, async (proxies, { load, hit }) => {
+      await load.reached(200);
+      for (let count = 0; count < 10; count++) {
+        hit();
+        for (const proxy of proxies.values()) proxy.reset();
+        await sleep(systemClock, 700);
+      }
+    });
+  });
+});
+
+describe("the way to the payment provider", () => {
+  it.each<[string, (proxy: TcpProxy) => void, number]>([
+    ["is a blackhole", (proxy) => void (proxy.weather = "blackhole"), 311],
+    ["loses every answer", (proxy) => void (proxy.weather = "no answers"), 312],
+    ["is refused", (proxy) => void (proxy.isRefusing = true), 313],
+    ["is slow", (proxy) => void (proxy.latencyMs = 400), 314],
+  ])("%s for some seconds", async (how, begin, seed) => {
+    await providerRun(
+      { name: `the way to the provider ${how} for 5 s`, seed },
+      async (proxy, { load, hit }) => {
+        await load.reached(300);
+        hit();
+        begin(proxy);
+        proxy.reset();
+        await sleep(systemClock, 5_000);
+        Object.assign(proxy, { weather: "fair", isRefusing: false, latencyMs: 0 });
+        proxy.reset();
+      },
+    );
+  });
+});
