@@ -25,6 +25,7 @@ import { publishReplies } from "./replies.ts";
 import { isArmed, restoreLog } from "./restore.ts";
 import { NotUndoableError } from "./step-run.ts";
 import type { Claimed, TakeoverOptions } from "./takeover.ts";
+import type { Turn } from "./turn.ts";
 import { Wake } from "./wake.ts";
 import { FencedError } from "./watermark.ts";
 
@@ -39,6 +40,8 @@ export interface LogOwnerOptions extends TakeoverOptions {
   readonly isKnownElsewhere: () => boolean;
   /** Monotonic time at which the worker's last acked lease renewal was sent. */
   readonly leaseSentMs: () => number;
+  /** Shared by the logs of the worker. */
+  readonly turn: Turn;
   /** Called when an entry went to the dead letters. */
   readonly onDeadLetter: (kind: string, reason: string) => void;
 }
@@ -70,6 +73,8 @@ export class LogOwner {
   #deadLettered = 0;
   #committedMs: number;
   #hasOthersMoved = false;
+  /** Set from an announcement to its commit. */
+  #endTurn: (() => void) | undefined;
   #idleMs: number = LIMITS.idlePositionMs;
   #unprojectedSinceMs: number | undefined;
 
@@ -171,6 +176,7 @@ export class LogOwner {
       this.#failure ??= error;
       return this.#ended();
     } finally {
+      this.#endTurn?.();
       this.#reads?.close();
       abort.abort();
     }
@@ -222,14 +228,24 @@ export class LogOwner {
       if (draft.isEmpty()) {
         this.#carry = draft.steps > 0 ? draft.carry : this.#carry;
         this.#reply(draft);
-        if (draft.taken.length === 0 && draft.steps === 0) await this.#idle();
+        const isNothing = draft.taken.length === 0 && draft.steps === 0;
+        // Nothing came of what was announced: while it stands last on the log, it is suspected of the next crash.
+        if (!isNothing && this.#endTurn !== undefined) await this.#commitPositions();
+        this.#leaveTurn();
+        if (isNothing) await this.#idle();
         continue;
       }
       await this.#commit(draft);
+      this.#leaveTurn();
       await this.#rest();
       if (this.#store.dirtyCount >= LIMITS.recordsDirtyMax)
         await this.#wake.wait(this.#options.clock, LIMITS.projectionDelayMs);
     }
+  }
+
+  #leaveTurn(): void {
+    this.#endTurn?.();
+    this.#endTurn = undefined;
   }
 
   /** A projection group commits some times a second: its records are hot, and each commit holds them all. */
@@ -255,11 +271,16 @@ export class LogOwner {
 
   /** In a crash loop one input is announced, then applied, at a time (J12). */
   async #fill(draft: Draft): Promise<Filled> {
-    if (!this.#guard.isCareful) return this.#applier.fill(draft, this.#carry, this.queue, this.#entriesMax);
+    const { turn } = this.#options;
+    if (!this.#guard.isCareful) {
+      while (turn.taken !== undefined) await turn.taken;
+      return this.#applier.fill(draft, this.#carry, this.queue, this.#entriesMax);
+    }
     const isCarried = this.#carry.length > 0;
     const next = isCarried ? undefined : this.queue.peek();
     if (next === undefined && !isCarried) return "all";
     const { journal } = this.#claimed;
+    this.#endTurn ??= await turn.take();
     const trying = this.#guard.announcement(next, journal.last);
     if (trying !== undefined) {
       const head = { ...this.#head(CommitKind.TRYING), trying };
@@ -277,6 +298,10 @@ export class LogOwner {
     const isQuiet = clock.monotonicMs() - this.#committedMs >= this.#idleMs && this.queue.length === 0;
     if (!isQuiet || !this.#hasOthersMoved || this.#options.abort.signal.aborted || this.#isReleasing) return;
     this.#hasOthersMoved = false;
+    await this.#commitPositions();
+  }
+
+  async #commitPositions(): Promise<void> {
     const head = this.#head(CommitKind.POSITION);
     await this.#append(encodeCommit(head, { carry: [...this.#carry] }), head.id, { "Tw-Kind": "position" });
   }

@@ -18,6 +18,7 @@ import type { TaskService } from "./task-queue.ts";
 import { HaltError, logEnd, takeOver, type TakeoverOptions } from "./takeover.ts";
 import { TimerSweep } from "./timer-sweep.ts";
 import type { Topology } from "./topology.ts";
+import { Turn } from "./turn.ts";
 import { FencedError } from "./watermark.ts";
 import { encode } from "./encode.ts";
 
@@ -102,6 +103,7 @@ class GroupWorker implements Worker {
   /** Monotonic time before which a log is not claimed. */
   readonly #notBeforeMs = new Map<number, number>();
   readonly #combiners: TakeoverOptions["combiners"];
+  readonly #turn = new Turn();
   readonly #halted = new Map<number, string>();
   readonly #misplacedSinceMs = new Map<number, number>();
   readonly #actors: ReadonlyMap<string, ActorDefinition>;
@@ -249,6 +251,7 @@ class GroupWorker implements Worker {
       logger,
       abort,
       actors: this.#actors,
+      turn: this.#turn,
       projections: this.#options.projections,
       isKnownElsewhere: () => this.#membership.hasNewerBuild(),
       leaseSentMs: () => this.#membership.renewedSentMs,
