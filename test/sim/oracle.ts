@@ -12,6 +12,7 @@ import type { ScriptInit } from "./diary-actor.ts";
 import type { Report } from "./fold.ts";
 import type { Observer } from "./observer.ts";
 import type { CallOp, Plan } from "./plan.ts";
+import type { Fault } from "./plan-faults.ts";
 import type { System } from "./system.ts";
 import type { CallRecord, Workload } from "./workload.ts";
 
@@ -311,6 +312,14 @@ export class Oracle {
     if (answer === "dead" && this.#letterOf(script.op) === undefined) report("dead letters are kept", name);
   }
 
+  /** What is announced when its process is killed from outside cannot be told from what has killed it. */
+  #mayHaveKilled(letter: DeadLetter): boolean {
+    const { plan, observer } = this.#options;
+    if (observer.fold.announced === 0) return false;
+    const isPeaceful = !plan.faults.some(({ type }) => FATAL.includes(type));
+    return !isPeaceful || this.#ops.get(opOf(letter) ?? "")?.script.ending === Ending.KILL;
+  }
+
   /** Only what was planted, and each once. */
   #checkDeadLetters(): void {
     const { plan, observer, report } = this.#options;
@@ -333,7 +342,7 @@ export class Oracle {
       const isPlanted =
         reason === "HANDLER_FAILED"
           ? endings.includes(Ending.THROW) && error.endsWith(" throws")
-          : reason === "CRASH_LOOP" && fold.announced > 0;
+          : reason === "CRASH_LOOP" && this.#mayHaveKilled(letter);
       if (!isPlanted) report("no dead letters but the planted ones", `${letter.id}: ${reason}: ${error}`);
     }
   }
@@ -367,6 +376,17 @@ export class Oracle {
     }
   }
 }
+
+/** Faults after which another owner takes over. */
+const FATAL: readonly Fault["type"][] = [
+  "crash",
+  "crash-at-write",
+  "freeze",
+  "stop",
+  "server-down",
+  "full",
+  "join",
+];
 
 /** The script that a dead letter holds, by name. */
 function opOf({ entry }: DeadLetter): string | undefined {

@@ -78,7 +78,7 @@ class Schedule {
     const report = (invariant: string, detail: string) => this.#report(invariant, detail);
     const trace = (text: () => string) => this.#note(text);
     const onClient = (member: Member) => this.#watch(member);
-    const onDoubt = () => this.#workload.readAll(plan.tenants, plan.keys);
+    const onDoubt = (member: Member) => this.#workload.readAll(member, plan.tenants, plan.keys);
     this.#system = new System(plan, this.#time, { trace, report, onClient, onDoubt });
     this.#observer = new Observer(this.#system.nats, this.#system.topology, this.#time.clock(), report);
     this.#workload = new Workload(

@@ -31,11 +31,12 @@ export interface SystemEvents {
   readonly trace: (text: () => string) => void;
   readonly report: (invariant: string, detail: string) => void;
   readonly onClient: (member: Member) => void;
-  /** Somebody ought to read everything now. */
-  readonly onDoubt: () => void;
+  /** This client ought to read everything now. */
+  readonly onDoubt: (member: Member) => void;
 }
 
-const READS_AROUND_RESUME_MS = [-40, 1, 30, 250];
+const PROBE_BEFORE_RESUME_MS = 40;
+const PROBES_MS = [20, 41, 60, 250];
 const GROUP: Partial<Record<Role, string>> = { worker: "core", analytics: "analytics" };
 /** A process that a message has killed is started again by whoever watches over it. */
 const KILLED_RESTART_MS = 60;
@@ -205,13 +206,18 @@ export class System {
   #freeze({ process, role }: Member, forMs: number, timersFirst: boolean): void {
     this.#events.trace(() => `freeze ${process.name} for ${forMs}`);
     process.freeze();
-    // What a paused process believes shows when it goes on: somebody must ask it.
-    for (const aroundMs of READS_AROUND_RESUME_MS)
-      if (role !== "client") this.#time.setTimer(() => this.#events.onDoubt(), forMs + aroundMs);
+    if (role === "worker") this.#time.setTimer(() => this.#probe(), forMs - PROBE_BEFORE_RESUME_MS);
     this.#time.setTimer(() => {
       this.#events.trace(() => `resume ${process.name}`);
       process.resume(timersFirst);
     }, forMs);
+  }
+
+  /** What a paused owner believes shows when it goes on: a client that knows nothing asks for everything. */
+  #probe(): void {
+    if (this.isCalm) return;
+    const member = this.spawn("client");
+    for (const afterMs of PROBES_MS) this.#time.setTimer(() => this.#events.onDoubt(member), afterMs);
   }
 
   #stop(member: Member, { afterMs, keepsId }: { afterMs: number; keepsId: boolean }): void {

@@ -72,11 +72,8 @@ export class Workload {
       void this.#call(this.#dice.pick(clients), record, op.isPatient);
   }
 
-  /** One client reads every record. */
-  readAll(tenants: readonly string[], keys: readonly string[]): void {
-    const clients = this.#system.clients();
-    if (clients.length === 0) return;
-    const member = this.#dice.pick(clients);
+  /** Reads every record. */
+  readAll(member: Member, tenants: readonly string[], keys: readonly string[]): void {
     for (const tenant of tenants)
       for (const key of keys) void this.#read(member, { type: "read", atMs: 0, tenant, key });
   }
@@ -144,9 +141,9 @@ export class Workload {
   }
 
   #answered(record: CallRecord, answer: string): void {
-    if (record.answer === "dead") record.answer = undefined; // redriven meanwhile
+    if (record.answer === "dead") record.answer = undefined; // a defect is not remembered: the repeat is tried again
     record.answer ??= answer;
-    if (record.answer !== answer && answer !== "dead")
+    if (record.answer !== answer)
       this.#report("one consistent answer", `${record.op.script.op}: ${answer}, before: ${record.answer}`);
   }
 
@@ -163,7 +160,7 @@ export class Workload {
       return true;
     }
     if (error.kind === "defect") {
-      record.answer ??= "dead";
+      this.#answered(record, "dead");
       return true;
     }
     if (error.kind === "timeout") record.isDoubtful = true;
