@@ -193,21 +193,23 @@ function filterOf(filter: OrderFilter | undefined) {
   const oldestMs = created?.start === undefined ? 0 : timestampMs(created.start);
   const endMs = created?.end === undefined ? Infinity : timestampMs(created.end);
   const wanted = new Set<number>(statuses);
+  const mayHaveMatched = (state: OrderState): boolean => {
+    const createdMs = Number(state.createdMs);
+    return (
+      (customerId === "" || state.customerId === customerId) &&
+      (productId === "" || state.lines.some((line) => line.productId === productId)) &&
+      createdMs >= oldestMs &&
+      createdMs < endMs
+    );
+  };
   return {
     customerId,
     oldestMs,
     /** Position in front of the newest entry that is old enough. */
     before: endMs === Infinity ? undefined : { createdMs: endMs, id: "" },
-    matches: (state: OrderState): boolean => {
-      const createdMs = Number(state.createdMs);
-      return (
-        (customerId === "" || state.customerId === customerId) &&
-        (productId === "" || state.lines.some((line) => line.productId === productId)) &&
-        (wanted.size === 0 || wanted.has(state.status)) &&
-        createdMs >= oldestMs &&
-        createdMs < endMs
-      );
-    },
+    matches: (state: OrderState): boolean =>
+      (wanted.size === 0 || wanted.has(state.status)) && mayHaveMatched(state),
+    mayHaveMatched,
   };
 }
 

@@ -40,6 +40,8 @@ export interface OrderSelection {
   readonly oldestMs: number;
   readonly before: { readonly createdMs: number; readonly id: string } | undefined;
   readonly matches: (state: OrderState) => boolean;
+  /** Whether it matches now or did in another state: only the status of an order changes. */
+  readonly mayHaveMatched: (state: OrderState) => boolean;
 }
 
 /** The order now, then each newer state; ends with the last one. The cursor is the order's revision. */
@@ -91,6 +93,17 @@ function updateOf(order: ReturnType<typeof sharedOrderView>, previousStatus: Ord
   return { case: "update", value: { order, previousStatus } } as const;
 }
 
+/** What a watcher has seen of an order, and whether it takes it for one that matches. */
+interface Sight {
+  readonly revision: bigint;
+  readonly status: OrderStatus;
+  readonly isShown: boolean;
+}
+
+function sightOf({ revision, status }: OrderState, isShown: boolean): Sight {
+  return { revision, status, isShown };
+}
+
 /** Matching orders now, then each that appears, changes, or stops to match. The cursor is a sequence of the bucket. */
 export async function* watchOrders(
   deps: ServiceDeps,
@@ -102,20 +115,23 @@ export async function* watchOrders(
   const { tenant } = scopeOf(context);
   const resume = parseCursor(cursor);
   const mailbox = mailboxOf(deps.clock, context.signal, limits);
-  const seen = new LRUCache<string, { revision: bigint; status: OrderStatus }>({ max: SEEN_MAX });
+  const seen = new LRUCache<string, Sight>({ max: SEEN_MAX });
   const feed = deps.orderFeeds.join(tenant, (change) => mailbox.put(change.key, change));
   let position = resume ?? 0;
   try {
     await untilReady(feed, deps.clock, context.signal);
     const missed = resume === undefined ? undefined : feed.since(resume);
     for (const change of missed ?? []) mailbox.put(change.key, change);
+    // Without a snapshot nobody knows what the reader has: an order may have matched when it last saw it.
+    let isResumed = missed !== undefined;
     let needsSnapshot = missed === undefined;
     for (;;) {
       if (needsSnapshot) {
         position = feed.newest;
+        isResumed = false;
         const orders = await newestOrders(deps, tenant, selection, snapshotSize || limits.pageSizeDefault);
         seen.clear();
-        for (const { id, state } of orders) seen.set(id, { revision: state.revision, status: state.status });
+        for (const { id, state } of orders) seen.set(id, sightOf(state, true));
         const views = orders.map(({ id, state }) => sharedOrderView(tenant, id, state));
         yield { cursor: positionText(position), event: { case: "snapshot", value: { orders: views } } };
       }
@@ -128,8 +144,9 @@ export async function* watchOrders(
         const before = seen.get(key);
         if (state === undefined || (before !== undefined && state.revision <= before.revision)) continue;
         const isMatch = selection.matches(state);
-        if (isMatch) seen.set(key, { revision: state.revision, status: state.status });
-        else if (!seen.delete(key)) continue;
+        const wasShown = before?.isShown ?? (isResumed && selection.mayHaveMatched(state));
+        if (isMatch || wasShown || before !== undefined) seen.set(key, sightOf(state, isMatch));
+        if (!isMatch && !wasShown) continue;
         yield {
           cursor: positionText(position),
           event: updateOf(sharedOrderView(tenant, key, state), before?.status ?? 0),
