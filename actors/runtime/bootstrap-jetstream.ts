@@ -127,7 +127,8 @@ async function newStream(requests: Requests, name: string): Promise<StreamFacts>
   return facts;
 }
 
-async function findStream(requests: Requests, name: string): Promise<StreamFacts | undefined> {
+/** A stream as it is; undefined if there is none. @throws BusError */
+export async function findStream(requests: Requests, name: string): Promise<StreamFacts | undefined> {
   try {
     return toFacts(await requests.api<StreamInfo>(`STREAM.INFO.${name}`));
   } catch (error) {

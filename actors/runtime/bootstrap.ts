@@ -27,15 +27,20 @@ const FIXED = [
   "replicas",
 ] as const;
 
-/** @throws TopologyError that names every difference that matters */
-export function checkStream(plan: StreamPlan, facts: StreamFacts): void {
+/** Every difference that matters, in words; empty if there is none. */
+export function differencesOf(plan: StreamPlan, facts: StreamFacts): readonly string[] {
   const differences: string[] = FIXED.filter((key) => plan[key] !== facts[key]).map(
     (key) => `${key} is ${String(facts[key])}, needed is ${String(plan[key])}`,
   );
   const subjects = plan.subjects.toSorted().join(" ");
   const present = facts.subjects.toSorted().join(" ");
   if (subjects !== present) differences.push(`subjects are ${present}, needed are ${subjects}`);
-  differences.push(...facts.surprises);
+  return [...differences, ...facts.surprises];
+}
+
+/** @throws TopologyError that names every difference that matters */
+export function checkStream(plan: StreamPlan, facts: StreamFacts): void {
+  const differences = differencesOf(plan, facts);
   if (differences.length === 0) return;
   throw new TopologyError(
     `stream ${plan.name} is not as needed: ${differences.join("; ")}. ` +

@@ -31,3 +31,7 @@ export type { TaskWorker } from "./task-worker.ts";
 export { createJetStreamBus } from "./bus-jetstream.ts";
 export type { JetStreamBus } from "./bus-jetstream.ts";
 export { ensureTopology } from "./bootstrap-jetstream.ts";
+export { examineLogs } from "./examine.ts";
+export type { LogCondition } from "./examine.ts";
+export { examineStreams } from "./examine-jetstream.ts";
+export type { StreamCondition } from "./examine-jetstream.ts";

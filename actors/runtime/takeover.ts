@@ -125,7 +125,8 @@ export async function takeOver(options: TakeoverOptions, end: LogEnd): Promise<C
   };
 }
 
-interface StreamState {
+/** An input stream as it is now. */
+export interface StreamState {
   readonly name: string;
   readonly createdAtMs: number;
   readonly firstSequence: number;
@@ -153,7 +154,8 @@ function namesOf(streams: ReadonlyMap<InputSource, StreamState>): StreamNames {
   return new Map([...streams].map(([source, { name, createdAtMs }]) => [source, { name, createdAtMs }]));
 }
 
-function checkedPositions(
+/** What a log has read of its input streams. @throws HaltError if they cannot be the ones that it has read (J4) */
+export function checkedPositions(
   streams: ReadonlyMap<InputSource, StreamState>,
   commit: Commit,
 ): ReadonlyMap<InputSource, Taken> {
