@@ -45,8 +45,8 @@ export const clientSettings = defineConfig({
     type: "url",
     protocols: ["http", "https"],
     optional: true,
-    description: "gateway that `seed`, `load`, `reconcile` and `dead-letters` call",
+    description: "gateway that `seed`, `load`, `reconcile`, `dead-letters` and `doctor` call",
   },
-  natsUrl: natsSettings.natsUrl,
+  ...natsSettings,
   dataDir: devSettings.dataDir,
 });

@@ -23,6 +23,8 @@ export interface RunResult {
   readonly tally: Tally;
   /** Of the orders that got as far as asked, from the moment when each was meant to start. */
   readonly latency: LatencySummary;
+  /** Of the others, likewise: how long it took to be told no. */
+  readonly refused: LatencySummary;
   /** From the first order's start to the last answer. */
   readonly elapsedMs: number;
   /** Orders that were not sent as too many were under way (open loop only). */
@@ -41,6 +43,7 @@ interface Recorder {
 function recorder({ clock, place, progress }: RunOptions): Recorder {
   const tally = new Tally();
   const histogram = new LatencyHistogram();
+  const refusals = new LatencyHistogram();
   const startedMs = clock.monotonicMs();
   let lastMs = startedMs;
   let toldMs = startedMs;
@@ -49,7 +52,7 @@ function recorder({ clock, place, progress }: RunOptions): Recorder {
       const outcome = await place(index);
       lastMs = clock.monotonicMs();
       tally.add(outcome);
-      if (outcome.ok) histogram.record(lastMs - meantMs);
+      (outcome.ok ? histogram : refusals).record(lastMs - meantMs);
       if (progress === undefined || lastMs - toldMs < PROGRESS_MS) return;
       toldMs = lastMs;
       progress({ done: tally.done, failed: tally.failed, elapsedMs: lastMs - startedMs });
@@ -57,6 +60,7 @@ function recorder({ clock, place, progress }: RunOptions): Recorder {
     result: (dropped) => ({
       tally,
       latency: histogram.summary(),
+      refused: refusals.summary(),
       elapsedMs: Math.max(1, lastMs - startedMs),
       dropped,
     }),
@@ -94,9 +98,12 @@ export async function runOpen(
     readonly ratePerSecond: number;
     readonly durationMs: number;
     readonly orders?: number;
+    /** Orders under way; more are dropped. OPEN_IN_FLIGHT_MAX by default. */
+    readonly inFlightMax?: number;
   },
 ): Promise<RunResult> {
   const { clock, signal, ratePerSecond, durationMs, orders = Infinity } = options;
+  const { inFlightMax = OPEN_IN_FLIGHT_MAX } = options;
   const { place, result } = recorder(options);
   const total = Math.min(orders, Math.max(1, Math.floor((ratePerSecond * durationMs) / 1_000)));
   const startedMs = clock.monotonicMs();
@@ -106,7 +113,7 @@ export async function runOpen(
   for (let next = 0; next < total && !signal.aborted;) {
     const nowMs = clock.monotonicMs();
     for (; next < total && meantMs(next) <= nowMs; next++) {
-      if (underWay.size >= OPEN_IN_FLIGHT_MAX) {
+      if (underWay.size >= inFlightMax) {
         dropped++;
         continue;
       }

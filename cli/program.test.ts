@@ -19,6 +19,7 @@ describe("the tradewind command", () => {
       "inspect",
       "reconcile",
       "dead-letters",
+      "doctor",
     ]);
     expect(command("dead-letters").commands.map((it) => it.name())).toEqual([
       "list",

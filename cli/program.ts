@@ -1,7 +1,7 @@
 import { Command, Option } from "commander";
 import { readConfig } from "../platform/config.ts";
 import { WAITS } from "./api-paths.ts";
-import { clientSettings } from "./config.ts";
+import { clientSettings, devSettings } from "./config.ts";
 import { findEndpoint } from "./endpoint.ts";
 import { baseUrl, decimal, duration, integer, integers, range, share } from "./flags.ts";
 import type { LoadOptions } from "./load.ts";
@@ -29,6 +29,7 @@ export function createProgram(env: Env): Command {
   addInspect(program, env);
   addReconcile(program, env);
   addDeadLetters(program, env);
+  addDoctor(program, env);
   return program;
 }
 
@@ -237,5 +238,39 @@ function addDeadLetters(program: Command, env: Env): void {
     .addOption(urlOption())
     .action(async (id: string, { url, reason }: { url?: string; reason: string }) => {
       await (await letters()).discardDeadLetter(processTerminal(), gatewayUrl(env, url), id, reason);
+    });
+}
+
+function addDoctor(program: Command, env: Env): void {
+  program
+    .command("doctor")
+    .description(
+      "look for what is wrong, and name the command that mends it; exit code 1 if there is a problem",
+    )
+    .addOption(urlOption())
+    .option("--nats <url>", "NATS server; default: NATS_URL, else this folder's npm start, else port 4222")
+    .addOption(
+      new Option(
+        "--monitor <url>",
+        "monitoring port of that server; default: the embedded one's, else port 8222 beside it",
+      ).argParser(baseUrl),
+    )
+    .option("--json", "the findings as JSON", false)
+    .action(async (flags: { url?: string; nats?: string; monitor?: string; json: boolean }) => {
+      const { doctor } = await import("./doctor.ts");
+      const client = readConfig(clientSettings, env);
+      const { dataDir } = client;
+      // A system elsewhere says nothing about ports and disks of this machine.
+      const isHere = [flags.url, flags.nats, client.url, client.natsUrl].every((it) => it === undefined);
+      const options = {
+        url: gatewayUrl(env, flags.url),
+        natsUrl: flags.nats ?? client.natsUrl ?? findEndpoint(dataDir).natsUrl,
+        credentials: client,
+        monitorUrl: flags.monitor,
+        dataDir,
+        port: isHere ? readConfig(devSettings, env).port : undefined,
+        env,
+      };
+      await doctor(processTerminal(), options, flags.json);
     });
 }
