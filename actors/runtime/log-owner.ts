@@ -38,8 +38,8 @@ export interface LogOwnerOptions extends TakeoverOptions {
   /** Aborting it ends the owner at once, without a hand-over. */
   readonly abort: AbortController;
   readonly isKnownElsewhere: () => boolean;
-  /** Monotonic time at which the worker's last acked lease renewal was sent. */
-  readonly leaseSentMs: () => number;
+  /** The worker's lease: monotonic times of its last acked renewal, and since when it has not run out. */
+  readonly lease: { readonly renewedSentMs: number; readonly unbrokenSinceMs: number };
   /** Shared by the logs of the worker. */
   readonly turn: Turn;
   /** Called when an entry went to the dead letters. */
@@ -214,6 +214,7 @@ export class LogOwner {
 
   /** Keeps the event watermark near the log's end also where no events are, so that replay stays short. */
   tick(): void {
+    if (this.#isInDoubt()) this.#wake.now();
     this.#events.advance().catch((error: unknown) => this.#fail(error));
   }
 
@@ -296,7 +297,8 @@ export class LogOwner {
     const { clock } = this.#options;
     await this.#wake.wait(clock, this.#idleMs);
     const isQuiet = clock.monotonicMs() - this.#committedMs >= this.#idleMs && this.queue.length === 0;
-    if (!isQuiet || !this.#hasOthersMoved || this.#options.abort.signal.aborted || this.#isReleasing) return;
+    const isDue = (isQuiet && this.#hasOthersMoved) || this.#isInDoubt();
+    if (!isDue || this.#options.abort.signal.aborted || this.#isReleasing) return;
     this.#hasOthersMoved = false;
     await this.#commitPositions();
   }
@@ -384,11 +386,17 @@ export class LogOwner {
     publishReplies(bus, { group, log, epoch, logSequence: BigInt(journal.last) }, draft.replies);
   }
 
-  /** J23: an owner that may have been replaced does not answer. */
+  /**
+   * J23: an owner that may have been replaced does not answer. Its lease keeps others off; where it has run out, it counts
+   * again from the next append on that shows that nobody has come.
+   */
   #isFresh(): boolean {
-    const { clock, leaseSentMs } = this.#options;
-    const sentMs = Math.max(this.#claimed.journal.ackedSentMs, leaseSentMs());
-    return clock.monotonicMs() - sentMs <= LIMITS.ownerSilentMsMax;
+    const { clock, lease } = this.#options;
+    return clock.monotonicMs() - lease.renewedSentMs <= LIMITS.ownerSilentMsMax && !this.#isInDoubt();
+  }
+
+  #isInDoubt(): boolean {
+    return this.#options.lease.unbrokenSinceMs > this.#claimed.journal.ackedSentMs;
   }
 
   #onLoaded(): void {

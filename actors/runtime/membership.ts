@@ -41,6 +41,7 @@ export class Membership {
   /** Since when we have been connected and heard everybody. */
   #listeningSinceMs = Infinity;
   #renewedSentMs = -Infinity;
+  #unbrokenSinceMs = Infinity;
   #isClosed = false;
 
   constructor(options: MembershipOptions) {
@@ -66,6 +67,11 @@ export class Membership {
   /** Monotonic time at which the last acked renewal was sent; -Infinity before the first. */
   get renewedSentMs(): number {
     return this.#renewedSentMs;
+  }
+
+  /** Monotonic time since which the lease has never run out: who took a log over meanwhile did so before. */
+  get unbrokenSinceMs(): number {
+    return this.#unbrokenSinceMs;
   }
 
   /** Call regularly: while there is no connection nobody can be judged. */
@@ -159,6 +165,8 @@ export class Membership {
     });
     const sentMs = clock.monotonicMs();
     const outcome = await bus.append({ subject: this.#subject, data: encode(LeaseSchema, lease) });
-    if (outcome.kind === "stored") this.#renewedSentMs = Math.max(this.#renewedSentMs, sentMs);
+    if (outcome.kind !== "stored") return;
+    if (clock.monotonicMs() - this.#renewedSentMs > LIMITS.leaseMs) this.#unbrokenSinceMs = sentMs;
+    this.#renewedSentMs = Math.max(this.#renewedSentMs, sentMs);
   }
 }

@@ -254,7 +254,7 @@ class GroupWorker implements Worker {
       turn: this.#turn,
       projections: this.#options.projections,
       isKnownElsewhere: () => this.#membership.hasNewerBuild(),
-      leaseSentMs: () => this.#membership.renewedSentMs,
+      lease: this.#membership,
       onDeadLetter: (kind, reason) => this.#options.onDeadLetter?.(kind, reason),
     };
   }
