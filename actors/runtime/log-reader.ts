@@ -207,7 +207,7 @@ export class LogReader {
     asks: readonly Ask[],
     sequenceMin: bigint,
   ): Promise<readonly RawRead[] | undefined> {
-    const { bus, topology, log } = this.#options;
+    const { bus, topology, seen, log } = this.#options;
     const subjects = asks.map(({ kind, tenant, key }) => topology.record(kind, tenant, key));
     const markSubject = topology.mark(lane.group, lane.log);
     try {
@@ -215,6 +215,7 @@ export class LogReader {
       const mark = found.get(markSubject);
       const sequence = mark === undefined ? 0n : fromBinary(MarkSchema, mark.data).logSequence;
       if (sequence < sequenceMin) return undefined;
+      seen.see(lane.group, lane.log, sequence); // another replica may be behind this one
       const asOfMs = mark?.timestampMs ?? 0;
       return subjects.map((subject) => ({ record: decodeRecord(found.get(subject)?.data), asOfMs }));
     } catch (error) {
