@@ -38,14 +38,6 @@ export interface Restart {
   readonly keepsId: boolean;
 }
 
-/** Number of processes of each role. */
-export interface SystemSize {
-  readonly workers: number;
-  readonly analyticsWorkers: number;
-  readonly taskWorkers: number;
-  readonly clients: number;
-}
-
 const SUBJECTS = [
   "log.",
   "log.",
@@ -69,8 +61,17 @@ const ROLES: readonly Role[] = [
 ];
 
 /** Draws faults of processes and of the server; those of single requests are rates. */
-export function planFaults(dice: Dice, _size: SystemSize, healMs: number, leaseMs: number): readonly Fault[] {
+export function planFaults(
+  dice: Dice,
+  healMs: number,
+  leaseMs: number,
+  hasZombie: boolean,
+): readonly Fault[] {
   const faults: Fault[] = [];
+  if (hasZombie) {
+    const [atMs, forMs] = [dice.integer(500, 1_000), leaseMs + dice.integer(500, 1_300)];
+    faults.push({ type: "freeze", atMs, role: "worker", forMs, timersFirst: dice.chance(0.5) });
+  }
   const count = dice.pick([0, 1, 1, 2, 3, 5]);
   for (let i = 0; i < count; i++) faults.push(drawFault(dice, dice.integer(200, healMs - 100), leaseMs));
   return faults.toSorted((a, b) => a.atMs - b.atMs);
@@ -80,14 +81,14 @@ function drawFault(dice: Dice, atMs: number, leaseMs: number): Fault {
   const role = dice.pick(ROLES);
   const restart = { afterMs: dice.pick([0, 50, 500, leaseMs + 500]), keepsId: dice.chance(0.5) };
   const kind = dice.integer(0, 99);
-  if (kind < 20) return { type: "crash", atMs, role, restart };
-  if (kind < 55) {
+  if (kind < 18) return { type: "crash", atMs, role, restart };
+  if (kind < 48) {
     const subject = role === "worker" || role === "analytics" ? dice.pick(SUBJECTS) : "inbox.";
     const delayMs = dice.chance(0.4) ? undefined : dice.integer(0, 6);
     return { type: "crash-at-write", atMs, role, restart, subject, after: dice.integer(0, 3), delayMs };
   }
   if (kind < 75) {
-    const forMs = dice.pick([50, 400, leaseMs, leaseMs + 700, leaseMs + 2_000]);
+    const forMs = dice.pick([50, 400, leaseMs, leaseMs + 400, leaseMs + 900, leaseMs + 2_000]);
     return { type: "freeze", atMs, role, forMs, timersFirst: dice.chance(0.5) };
   }
   if (kind < 83) return { type: "stop", atMs, role, restart };

@@ -78,21 +78,24 @@ const TENANTS = ["acme", "zeta"];
 /** Effects of one script and all that follow from it. */
 const EFFECTS_MAX = 10;
 const DEPTH_MAX = 3;
+/** Schedules in which a worker is paused until another one has its logs, and goes on. */
+const ZOMBIE_RATE = 0.1;
 
 /** Draws a schedule. The same seed gives the same one. */
 export function drawPlan(seed: number): Plan {
   const dice = new Dice(seed, "plan");
-  const opsUntilMs = dice.pick([800, 1_500, 2_500]);
+  const hasZombie = dice.chance(ZOMBIE_RATE);
+  const opsUntilMs = hasZombie ? 3_000 : dice.pick([800, 1_500, 2_500]);
   const healMs = opsUntilMs + dice.integer(100, 1_200);
   const tenants = TENANTS.slice(0, dice.pick([1, 1, 2]));
   const keys = Array.from({ length: dice.integer(2, 4) }, (_, i) => `k${i}`);
   const system = {
-    workers: dice.pick([1, 2, 2, 3]),
+    workers: hasZombie ? 2 : dice.pick([1, 2, 2, 3]),
     analyticsWorkers: dice.pick([1, 1, 1, 2]),
     taskWorkers: dice.pick([1, 1, 1, 2]),
     clients: dice.pick([1, 2]),
   };
-  const leaseMs = dice.pick([600, 1_200, 3_000]);
+  const leaseMs = hasZombie ? 600 : dice.pick([600, 1_200, 3_000]);
   return {
     seed,
     logs: dice.pick([1, 2, 2, 3]),
@@ -114,7 +117,7 @@ export function drawPlan(seed: number): Plan {
     tenants,
     keys,
     ops: new OpsPlan(dice, tenants, keys, opsUntilMs).draw(),
-    faults: planFaults(new Dice(seed, "faults"), system, healMs, leaseMs),
+    faults: planFaults(new Dice(seed, "faults"), healMs, leaseMs, hasZombie),
     healMs,
   };
 }

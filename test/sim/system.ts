@@ -35,8 +35,7 @@ export interface SystemEvents {
   readonly onDoubt: (member: Member) => void;
 }
 
-const PROBE_BEFORE_RESUME_MS = 40;
-const PROBES_MS = [20, 41, 60, 250];
+const PROBES_MS = [1, 20, 200];
 const GROUP: Partial<Record<Role, string>> = { worker: "core", analytics: "analytics" };
 /** A process that a message has killed is started again by whoever watches over it. */
 const KILLED_RESTART_MS = 60;
@@ -134,9 +133,9 @@ export class System {
     this.nats.faults = noFaults;
     this.nats.start();
     for (const stream of Object.values(this.topology.streams)) this.nats.setBytesMax(stream, Infinity);
-    for (const { process } of this.#members) {
-      process.bus.onWrite = undefined;
-      process.resume(true);
+    for (const member of [...this.#members]) {
+      member.process.bus.onWrite = undefined;
+      if (member.process.isFrozen) this.#resume(member, true);
     }
     for (const role of ["worker", "analytics", "tasks", "client"] as const)
       if (this.members(role).length === 0) this.spawn(role);
@@ -203,21 +202,24 @@ export class System {
     };
   }
 
-  #freeze({ process, role }: Member, forMs: number, timersFirst: boolean): void {
+  #freeze(member: Member, forMs: number, timersFirst: boolean): void {
+    const { process } = member;
     this.#events.trace(() => `freeze ${process.name} for ${forMs}`);
     process.freeze();
-    if (role === "worker") this.#time.setTimer(() => this.#probe(), forMs - PROBE_BEFORE_RESUME_MS);
     this.#time.setTimer(() => {
-      this.#events.trace(() => `resume ${process.name}`);
-      process.resume(timersFirst);
+      if (process.isFrozen) this.#resume(member, timersFirst);
     }, forMs);
   }
 
   /** What a paused owner believes shows when it goes on: a client that knows nothing asks for everything. */
-  #probe(): void {
-    if (this.isCalm) return;
-    const member = this.spawn("client");
-    for (const afterMs of PROBES_MS) this.#time.setTimer(() => this.#events.onDoubt(member), afterMs);
+  #resume({ process, role }: Member, timersFirst: boolean): void {
+    this.#events.trace(() => `resume ${process.name}`);
+    if (role === "worker") {
+      const client = this.spawn("client");
+      this.#events.onDoubt(client);
+      for (const afterMs of PROBES_MS) this.#time.setTimer(() => this.#events.onDoubt(client), afterMs);
+    }
+    process.resume(timersFirst);
   }
 
   #stop(member: Member, { afterMs, keepsId }: { afterMs: number; keepsId: boolean }): void {
