@@ -139,6 +139,7 @@ describe("inspect", () => {
       stream: "KV_actors",
       subject: topology.record("order", "demo", "o1"),
     });
+    expect(targetOf(topology, "actors", undefined)).toEqual({ bucket: "actors" });
     expect(targetOf(topology, "ev.demo.>", undefined)).toEqual({ stream: "EVENTS", subject: "ev.demo.>" });
     expect(targetOf(topology, topology.lease("core", "w"), undefined)).toMatchObject({ stream: "KV_leases" });
     expect(() => targetOf(topology, "ORDERS", "1")).toThrow("there is no stream or bucket ORDERS");

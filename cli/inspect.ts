@@ -1,5 +1,6 @@
 import { silentLogger } from "../platform/log.ts";
-import { connectNats } from "../platform/nats.ts";
+import { openBucket } from "../platform/nats-bucket.ts";
+import { connectNats, type NatsConnection, type NatsCredentials } from "../platform/nats.ts";
 import { type Bus, createJetStreamBus, createTopology, type Topology } from "../actors/runtime/index.ts";
 import { decode } from "./decode.ts";
 import { ExitError } from "./exit-error.ts";
@@ -9,13 +10,13 @@ type Stored = NonNullable<Awaited<ReturnType<Bus["last"]>>>;
 
 /** What to look at, as it was typed. */
 export type Target =
+  | { readonly bucket: string }
   | { readonly stream: string; readonly sequence: number }
   | { readonly stream: string; readonly subject: string };
 
 /**
- * `LOG 42` is a message by its sequence, `actors order.demo.ord_1` a key of a bucket, `log.core.0` the newest
- * message of a
- * subject.
+ * `LOG 42` is a message by its sequence, `actors order.demo.ord_1` a key of a bucket, `actors` the bucket itself,
+ * `log.core.0` the newest message of a subject.
  * @throws ExitError when it is none of them
  */
 export function targetOf(topology: Topology, what: string, which: string | undefined): Target {
@@ -30,6 +31,7 @@ export function targetOf(topology: Topology, what: string, which: string | undef
       64,
     );
   }
+  if (buckets.includes(what)) return { bucket: what };
   const stream = streamOf(topology, what);
   if (stream !== undefined) return { stream, subject: what };
   throw new ExitError(
@@ -55,7 +57,7 @@ function streamOf({ streams }: Topology, subject: string): string | undefined {
 }
 
 /** @throws ExitError when there is no such message */
-async function find(bus: Bus, target: Target): Promise<Stored> {
+async function find(bus: Bus, target: Exclude<Target, { readonly bucket: string }>): Promise<Stored> {
   const found =
     "sequence" in target
       ? await bus.get(target.stream, target.sequence)
@@ -79,32 +81,51 @@ async function newestSubject(bus: Bus, stream: string, subject: string): Promise
 
 const SUBJECTS_SHOWN_MAX = 50;
 
+/** Where to look: a NATS, and who we are there. */
+export interface InspectOptions {
+  readonly servers: string;
+  readonly credentials?: NatsCredentials;
+}
+
 /**
- * Prints a stored message as JSON: where it is, its headers, and its bytes decoded.
+ * Prints a stored message as JSON: where it is, its headers, and its bytes decoded. Of a bucket, how much it holds and
+ * some of its keys.
  * @throws ExitError, NatsConnectError
  */
 export async function inspect(
   terminal: Terminal,
-  servers: string,
+  options: InspectOptions,
   what: string,
   which: string | undefined,
 ): Promise<void> {
-  const topology = createTopology();
-  const target = targetOf(topology, what, which);
+  const target = targetOf(createTopology(), what, which);
   const nc = await connectNats({
-    servers,
+    ...options,
     name: "tradewind inspect",
     log: silentLogger,
     startAttemptsMax: 1,
   });
+  try {
+    const shown = "bucket" in target ? await bucketView(nc, target.bucket) : await messageView(nc, target);
+    terminal.out(JSON.stringify(shown, null, 2));
+  } finally {
+    await nc.close();
+  }
+}
+
+async function messageView(nc: NatsConnection, target: Parameters<typeof find>[1]) {
   const bus = createJetStreamBus({ nc, log: silentLogger });
   try {
     const { subject, sequence, timestampMs, headers, data } = await find(bus, target);
     const stored = { stream: target.stream, subject, sequence, stored: new Date(timestampMs).toISOString() };
-    const message = { ...stored, bytes: data.length, headers, value: decode(subject, data) };
-    terminal.out(JSON.stringify(message, null, 2));
+    return { ...stored, bytes: data.length, headers, value: decode(subject, data) };
   } finally {
     bus.close();
-    await nc.close();
   }
+}
+
+async function bucketView(nc: NatsConnection, name: string) {
+  const bucket = await openBucket(nc, name);
+  const { values, bytes, replicas } = bucket;
+  return { bucket: name, values, bytes, replicas, keys: await bucket.keys(">", SUBJECTS_SHOWN_MAX) };
 }

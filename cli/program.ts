@@ -176,8 +176,10 @@ function addInspect(program: Command, env: Env): void {
     .option("--nats <url>", "NATS server; default: NATS_URL, else this folder's npm start, else port 4222")
     .action(async (what: string, which: string | undefined, flags: { nats?: string }) => {
       const { inspect } = await import("./inspect.ts");
-      const { natsUrl, dataDir } = readConfig(clientSettings, env);
-      await inspect(processTerminal(), flags.nats ?? natsUrl ?? findEndpoint(dataDir).natsUrl, what, which);
+      const credentials = readConfig(clientSettings, env);
+      const { natsUrl, dataDir } = credentials;
+      const servers = flags.nats ?? natsUrl ?? findEndpoint(dataDir).natsUrl;
+      await inspect(processTerminal(), { servers, credentials }, what, which);
     });
 }
 
