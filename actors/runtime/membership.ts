@@ -24,6 +24,8 @@ interface Member {
 
 /** A worker that was never heard of is given this long to show up. */
 const UNSEEN_MS_MAX = 1_000;
+/** Own renewals that we wait to see. */
+const BEATS_KEPT_MAX = 64n;
 
 /**
  * Who is alive in a group: leases in a bucket, renewed twice a second, watched by all. Serves liveness alone;
@@ -42,6 +44,10 @@ export class Membership {
   #listeningSinceMs = Infinity;
   #renewedSentMs = -Infinity;
   #unbrokenSinceMs = Infinity;
+  /** When our renewals were sent that we have not seen yet, by beat. */
+  readonly #sentMs = new Map<bigint, number>();
+  /** When the newest of our own renewals that we have seen was sent. */
+  #heardMs = -Infinity;
   #isClosed = false;
 
   constructor(options: MembershipOptions) {
@@ -100,11 +106,12 @@ export class Membership {
   isGone(life: string): boolean {
     const [worker = "", started] = life.split("@");
     if (worker === this.#options.workerId) return life !== this.life;
-    const nowMs = this.#options.clock.monotonicMs();
+    // All renewals before the newest of our own that we have seen have come: silence since then may be our own deafness.
+    const heardMs = this.#heardMs;
     const member = this.#members.get(worker);
-    if (member === undefined) return nowMs - this.#listeningSinceMs > UNSEEN_MS_MAX;
+    if (member === undefined) return heardMs - this.#listeningSinceMs > UNSEEN_MS_MAX;
     if (started !== undefined && member.lease.startedMs.toString(36) !== started) return true;
-    return nowMs - Math.max(member.seenMs, this.#listeningSinceMs) > LIMITS.leaseMs;
+    return heardMs - Math.max(member.seenMs, this.#listeningSinceMs) > LIMITS.leaseMs;
   }
 
   /** True if a live worker runs other contracts and was started after this one. */
@@ -143,7 +150,13 @@ export class Membership {
     const worker = message.subject.slice(message.subject.lastIndexOf(".") + 1);
     if (message.data.length === 0) return void this.#members.delete(worker);
     const lease = fromBinary(LeaseSchema, message.data);
+    if (worker === this.#options.workerId && lease.startedMs === this.#startedMs) this.#hear(lease.beat);
     this.#members.set(worker, { lease, seenMs: this.#options.clock.monotonicMs() });
+  }
+
+  #hear(beat: bigint): void {
+    this.#heardMs = Math.max(this.#heardMs, this.#sentMs.get(beat) ?? -Infinity);
+    for (const older of this.#sentMs.keys()) if (older <= beat) this.#sentMs.delete(older);
   }
 
   async #renew(): Promise<void> {
@@ -164,6 +177,8 @@ export class Membership {
       leaving: this.#isLeaving,
     });
     const sentMs = clock.monotonicMs();
+    this.#sentMs.set(this.#beat, sentMs);
+    this.#sentMs.delete(this.#beat - BEATS_KEPT_MAX);
     const outcome = await bus.append({ subject: this.#subject, data: encode(LeaseSchema, lease) });
     if (outcome.kind !== "stored") return;
     if (clock.monotonicMs() - this.#renewedSentMs > LIMITS.leaseMs) this.#unbrokenSinceMs = sentMs;
