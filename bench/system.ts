@@ -1,113 +1,214 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { type NatsServer, resolveNatsServer, startNatsServer } from "../platform/nats-server/index.ts";
+import { cpuOfTrees } from "../cli/process-cpu.ts";
 import { freePorts } from "../platform/nats-server/ports.ts";
+import { pssOf } from "./machine.ts";
+import { type Servers, type ServersOptions, startServers } from "./servers.ts";
 
-/** The whole system as processes of their own, on data of its own. */
+/** What a process of the system is there for; several may have one role. */
+export type Role = "worker" | "projection" | "gateway" | "psp" | "nats" | "runtime";
+
+/** Figures by role: CPU seconds, bytes. */
+export type ByRole = ReadonlyMap<Role, number>;
+
+export interface SystemOptions extends ServersOptions {
+  /** The payment provider inside the one worker, or over HTTP in a process of its own. */
+  readonly provider: "memory" | "http";
+  /** Processes of the group `core`; several need the provider over HTTP. */
+  readonly workers: number;
+  /** Records that a worker keeps per log, instead of the usual limit. */
+  readonly recordsCachedMax?: number;
+}
+
+/** A system whose processes can be measured and killed. */
 export interface BenchSystem {
+  /** Of the gateway; empty for bare servers. */
   readonly url: string;
-  readonly natsVersion: string;
-  /** Roots of the process trees that do the work. */
-  readonly pids: readonly number[];
-  /** Memory of all processes, shared pages divided among those that share them. */
-  memoryBytes(): number;
+  readonly servers: Servers;
+  /** CPU seconds used so far, all that has ended included. */
+  cpu(): ByRole;
+  /** Memory in bytes, shared pages divided among those that share them. */
+  memory(): ByRole;
+  /** Starts one more process: `node <args>`. */
+  start(role: Role, args: readonly string[], env: Env): void;
+  /** kill -9 of all processes of a role. They are not started again. */
+  kill(role: Role): Promise<void>;
+  /** Starts what was killed with `kill`, as it was started before. */
+  startAgain(role: Role): void;
+  /** Profiles the processes of a role until `stop`, which writes one file for each. @returns the files */
+  profile(role: Role, folder: string, name: string): { stop(): Promise<string[]> };
   stop(): Promise<void>;
 }
 
-export interface BenchSystemOptions {
-  readonly syncInterval: string;
-  /** The payment provider inside the worker, or over HTTP in a process of its own. */
-  readonly provider: "memory" | "http";
+type Env = Readonly<Record<string, string>>;
+
+interface Member {
+  readonly role: Role;
+  readonly args: readonly string[];
+  readonly env: Env;
+  readonly process: ChildProcess;
 }
 
 const root = join(import.meta.dirname, "..");
-const STOP_MS_MAX = 30_000;
+const STOP_MS_MAX = 20_000;
 const START_MS_MAX = 30_000;
-const START_POLL_MS = 50;
+const START_POLL_MS = 20;
+const PROFILE_MS_MAX = 30_000;
 
-/** Starts nats-server, one worker of each group and one gateway; they end with this process. */
-export async function startBenchSystem({ syncInterval, provider }: BenchSystemOptions): Promise<BenchSystem> {
-  const dataDir = mkdtempSync(join(tmpdir(), "tradewind-bench-"));
-  const { path, version } = await resolveNatsServer({
-    env: process.env,
-    progress: (line) => console.error(line),
-  });
-  const nats = await startNatsServer({ binary: path, dataDir, syncInterval, temporary: true });
+/** Starts servers, workers of each group and one gateway as processes of their own; they end with this one. */
+export async function startSystem(options: SystemOptions): Promise<BenchSystem> {
+  const { provider, workers, replicas, recordsCachedMax } = options;
   const [port = 0, pspPort = 0] = await freePorts(2, Math.random);
-  const env = { NATS_URL: nats.url, ADMIN_PORT: "0", LOG_LEVEL: "warn" };
-  const pspUrl = provider === "memory" ? "memory:" : `http://127.0.0.1:${pspPort}`;
-  const children = [
-    ...(provider === "http" ? [role(["cli/main.ts", "psp"], { ...env, PSP_PORT: String(pspPort) })] : []),
-    role(["actors/main.ts", "--group", "core"], { ...env, PSP_URL: pspUrl, WORKER_ID: "bench" }),
-    role(["actors/main.ts", "--group", "analytics"], { ...env, WORKER_ID: "bench" }),
-    role(["gateway/main.ts"], { ...env, PORT: String(port) }),
-  ];
-  const url = `http://127.0.0.1:${port}`;
-  await listens(url);
-  const pids = [...children.flatMap(({ pid }) => (pid === undefined ? [] : [pid])), nats.pid];
-  return {
-    url,
-    natsVersion: version,
-    pids,
-    memoryBytes: () => pids.reduce((sum, pid) => sum + pssOf(pid), 0),
-    stop: () => stop(children, nats, dataDir),
-  };
+  const system = await startBare(options, `http://127.0.0.1:${port}`);
+  try {
+    const shared = { ADMIN_PORT: "0", LOG_LEVEL: "warn", STREAM_REPLICAS: String(replicas) };
+    const pspUrl = provider === "memory" ? "memory:" : `http://127.0.0.1:${pspPort}`;
+    if (provider === "http")
+      system.start("psp", ["cli/main.ts", "psp"], { ...shared, PSP_PORT: String(pspPort) });
+    const cache =
+      recordsCachedMax === undefined ? {} : { BENCH_RECORDS_CACHED_MAX: String(recordsCachedMax) };
+    for (let at = 1; at <= workers; at++) {
+      const env = { ...shared, ...cache, PSP_URL: pspUrl, WORKER_ID: `bench-${at}` };
+      system.start("worker", ["actors/main.ts", "--group", "core"], env);
+    }
+    const projection = { ...shared, WORKER_ID: "bench" };
+    system.start("projection", ["actors/main.ts", "--group", "analytics"], projection);
+    system.start("gateway", ["gateway/main.ts"], { ...shared, PORT: String(port) });
+    await listens(system.url);
+    return system;
+  } catch (error) {
+    await system.stop();
+    throw error;
+  }
+}
+
+/** Starts the servers alone. */
+export async function startBare(options: ServersOptions, url = ""): Promise<BenchSystem> {
+  const servers = await startServers(options);
+  return new Processes(url, servers);
+}
+
+class Processes implements BenchSystem {
+  readonly url: string;
+  readonly servers: Servers;
+  #members: Member[] = [];
+  readonly #killed: Member[] = [];
+  readonly #ended = new Map<Role, number>();
+
+  constructor(url: string, servers: Servers) {
+    this.url = url;
+    this.servers = servers;
+  }
+
+  cpu(): ByRole {
+    const pids = this.#pids();
+    const sums = new Map<Role, number>(this.#ended);
+    const trees = cpuOfTrees(pids.map(([, pid]) => pid));
+    for (const [role, pid] of pids) {
+      const seconds = trees.find((tree) => tree.root === pid)?.seconds ?? 0;
+      sums.set(role, (sums.get(role) ?? 0) + seconds);
+    }
+    return sums;
+  }
+
+  memory(): ByRole {
+    const sums = new Map<Role, number>();
+    for (const [role, pid] of this.#pids()) sums.set(role, (sums.get(role) ?? 0) + pssOf(pid));
+    return sums;
+  }
+
+  start(role: Role, args: readonly string[], env: Env): void {
+    const child = spawn(process.execPath, ["--import", join(root, "bench/child.ts"), ...args], {
+      cwd: root,
+      env: {
+        ...process.env,
+        NODE_COMPILE_CACHE: join(tmpdir(), "node-compile-cache"),
+        NATS_URL: this.servers.url,
+        ...env,
+      },
+      stdio: ["pipe", process.stderr, process.stderr],
+    });
+    const member: Member = { role, args, env, process: child };
+    this.#members.push(member);
+    child.stdin?.on("error", () => undefined); // it has ended, as the next line tells
+    child.once("exit", (code, signal) => {
+      const isExpected = !this.#members.includes(member);
+      if (code !== 0 && !isExpected) console.error(`${args.join(" ")} ended with ${code ?? signal}`);
+    });
+  }
+
+  async kill(role: Role): Promise<void> {
+    const members = this.#members.filter((member) => member.role === role);
+    this.#ended.set(role, this.cpu().get(role) ?? 0);
+    this.#members = this.#members.filter((member) => member.role !== role);
+    this.#killed.push(...members);
+    await Promise.all(members.map(({ process: child }) => end(child, "SIGKILL")));
+  }
+
+  startAgain(role: Role): void {
+    const members = this.#killed.filter((member) => member.role === role);
+    for (const member of members) {
+      this.#killed.splice(this.#killed.indexOf(member), 1);
+      this.start(role, member.args, member.env);
+    }
+  }
+
+  profile(role: Role, folder: string, name: string): { stop(): Promise<string[]> } {
+    const members = this.#members.filter((member) => member.role === role);
+    for (const { process: child } of members) child.stdin?.write("profile start\n");
+    return {
+      stop: async () => {
+        const files = members.map(({ process: child }, at) => {
+          const file = join(folder, `${name}${at === 0 ? "" : `-${at + 1}`}.cpuprofile`);
+          child.stdin?.write(`profile stop ${file}\n`);
+          return file;
+        });
+        const giveUpMs = Date.now() + PROFILE_MS_MAX;
+        while (!files.every(existsSync) && Date.now() < giveUpMs) await setTimeout(START_POLL_MS);
+        return files.filter(existsSync);
+      },
+    };
+  }
+
+  async stop(): Promise<void> {
+    const members = this.#members.splice(0);
+    await Promise.all(members.map(({ process: child }) => end(child, "SIGTERM")));
+    await this.servers.stop();
+  }
+
+  #pids(): [Role, number][] {
+    return [
+      ...this.#members.map(({ role, process: { pid = 0 } }): [Role, number] => [role, pid]),
+      ...this.servers.members.map(({ pid }): [Role, number] => ["nats", pid]),
+    ];
+  }
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, "exit");
+  child.kill(signal);
+  const abort = new AbortController();
+  void setTimeout(STOP_MS_MAX, undefined, { signal: abort.signal }).then(
+    () => child.kill("SIGKILL"),
+    () => undefined,
+  );
+  await exit;
+  abort.abort();
 }
 
 /** @throws Error after START_MS_MAX */
 async function listens(url: string): Promise<void> {
   for (const giveUpMs = Date.now() + START_MS_MAX; ; await setTimeout(START_POLL_MS)) {
     try {
-      await (await fetch(url)).arrayBuffer();
+      await (await fetch(url, { signal: AbortSignal.timeout(START_MS_MAX) })).arrayBuffer();
       return;
     } catch (cause) {
       if (Date.now() > giveUpMs) throw new Error(`no gateway at ${url} after ${START_MS_MAX} ms`, { cause });
     }
-  }
-}
-
-function role(args: readonly string[], env: Readonly<Record<string, string>>): ChildProcess {
-  const child = spawn(process.execPath, args, {
-    cwd: root,
-    env: { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), "node-compile-cache"), ...env },
-    stdio: ["ignore", "inherit", "inherit"],
-  });
-  const name = args.join(" ");
-  child.once("exit", (code, signal) => {
-    if (code !== 0) console.error(`${name} ended with ${code ?? signal}`);
-  });
-  process.once("exit", () => child.kill("SIGKILL"));
-  return child;
-}
-
-async function stop(children: readonly ChildProcess[], nats: NatsServer, dataDir: string): Promise<void> {
-  const ended = children.map(async (child) => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    const exit = once(child, "exit");
-    child.kill("SIGTERM");
-    const abort = new AbortController();
-    void setTimeout(STOP_MS_MAX, undefined, { signal: abort.signal }).then(
-      () => child.kill("SIGKILL"),
-      () => undefined,
-    );
-    await exit;
-    abort.abort();
-  });
-  await Promise.all(ended);
-  await nats.stop();
-  rmSync(dataDir, { recursive: true, force: true });
-}
-
-function pssOf(pid: number): number {
-  try {
-    const [, kibibytes = "0"] =
-      /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8")) ?? [];
-    return Number(kibibytes) * 1_024;
-  } catch {
-    return 0; // not Linux, or it has ended
   }
 }
