@@ -7,7 +7,7 @@ import { type Order, OrderStatus } from "../../proto/gen/tradewind/order/v1/orde
 import { OrderService, Wait } from "../../proto/gen/tradewind/order/v1/order_service_pb.ts";
 import { PaymentStatus } from "../../proto/gen/tradewind/payment/v1/payment_pb.ts";
 import { PaymentService } from "../../proto/gen/tradewind/payment/v1/payment_service_pb.ts";
-import { EUR, failureOf, orderOf, paidBy, pause, SOON, until } from "./calls.ts";
+import { EUR, failureOf, orderOf, paidBy, SOON, until } from "./calls.ts";
 import { type Child, startChild } from "./child.ts";
 import { startSystem, type System } from "./system.ts";
 
@@ -64,8 +64,12 @@ describe("a worker that is killed in the middle", () => {
     await until(() => effectsOf(authorizing.id).length === 1);
     await until(() => effectsOf(capturing.id).length === 2 && effectsOf(cancelling.id).length === 2);
     await orders().cancelOrder({ orderId: cancelling.id });
-    caught = Promise.all(Array.from({ length: 30 }, () => orders().placeOrder(orderOf("tea"))));
-    await pause(20); // into the middle of them
+    await system.product("caught", 1_000n);
+    const authorized = system.psp.simulator.ledger().length;
+    caught = Promise.all(
+      Array.from({ length: 60 }, (_, i) => orders().placeOrder(orderOf("caught", 1, `tok_slow_${i}`))),
+    );
+    await until(() => system.psp.simulator.ledger().length > authorized + 20); // in the middle of them
     await core.kill();
     core = await startCore();
   });
@@ -90,7 +94,12 @@ describe("a worker that is killed in the middle", () => {
   });
 
   it("T12 goes on with every order where it stood, and answers those who wait", async () => {
-    for (const { order } of await caught) expect(order?.status).toBe(OrderStatus.CONFIRMED);
+    for (const { order } of await caught) {
+      expect(order?.status).toBe(OrderStatus.CONFIRMED);
+      await expect.poll(() => effectsOf(order?.id ?? ""), REDELIVERED).toEqual(ONE_CHARGE);
+    }
+    const stock = async () => (await system.client(InventoryService).getStock({ productId: "caught" })).stock;
+    await expect.poll(stock, SOON).toMatchObject({ onHand: 940n, reserved: 0n });
     expect(await statusNow(unpaid.id)).toBe(OrderStatus.AWAITING_PAYMENT);
     const pay = { orderId: unpaid.id, ...paidBy("tok_ok"), timeout: { seconds: 10n } };
     const { payment } = await system.client(PaymentService).payOrder(pay);
@@ -167,8 +176,10 @@ it("leaves books that agree: nothing lost, nothing doubled", async () => {
   const { verdict, checks } = await system.client(OpsService).reconcile({ timeout: { seconds: 10n } });
   expect(checks.filter((check) => check.verdict !== ReconcileVerdict.CLEAN)).toEqual([]);
   expect(verdict).toBe(ReconcileVerdict.CLEAN);
-  const { stock } = await system.client(InventoryService).getStock({ productId: "tea" });
+  const { stocks } = await system.client(InventoryService).listStock({});
+  const onHand = stocks.reduce((sum, stock) => sum + stock.onHand, 0n);
   const ledger = system.psp.simulator.ledger().filter(({ status }) => status === "approved");
   const count = (wanted: string) => BigInt(ledger.filter(({ operation }) => operation === wanted).length);
-  expect(stock).toMatchObject({ onHand: 100_000n - count("capture") + count("refund"), reserved: 0n });
+  expect(onHand).toBe(101_000n - count("capture") + count("refund"));
+  expect(stocks.map(({ reserved }) => reserved)).toEqual([0n, 0n]);
 });
