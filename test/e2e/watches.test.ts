@@ -294,39 +294,45 @@ describe("WatchStock", () => {
 type Figure = { readonly event: { readonly case?: string | undefined; readonly value?: unknown } };
 type Opened = (client: Client<typeof AnalyticsService>, signal: AbortSignal) => AsyncIterable<Figure>;
 
-const FIGURES: readonly (readonly [string, string, Opened])[] = [
-  ["total sales", "total-sales:watch", (client, signal) => client.watchTotalSales({}, { signal })],
+/** What is watched, how it is called, where its events are, and over what it is watched here. */
+const FIGURES: readonly (readonly [string, string, Opened, string])[] = [
+  ["total sales", "total-sales:watch", (c, signal) => c.watchTotalSales({}, { signal }), "gRPC"],
   [
     "sales of a product",
     "products/tea:watch",
-    (client, signal) => client.watchSalesByProduct({ productId: "tea" }, { signal }),
+    (c, signal) => c.watchSalesByProduct({ productId: "tea" }, { signal }),
+    "Connect",
   ],
   [
     "the best customers",
     "top-customers:watch?limit=100",
-    (client, signal) => client.watchTopCustomers({ limit: 100 }, { signal }),
+    (c, signal) => c.watchTopCustomers({ limit: 100 }, { signal }),
+    "gRPC-web in a browser",
   ],
   [
     "the best products",
     "top-products:watch?measure=MEASURE_UNITS",
-    (client, signal) => client.watchTopProducts({}, { signal }),
+    (c, signal) => c.watchTopProducts({}, { signal }),
+    "Connect in a browser",
   ],
   [
     "the series",
     "sales-series:watch?buckets=3",
-    (client, signal) => client.watchSalesSeries({ buckets: 3 }, { signal }),
+    (c, signal) => c.watchSalesSeries({ buckets: 3 }, { signal }),
+    "gRPC",
   ],
 ];
 
-describe.each(FIGURES)("a watch of %s", (name, path, open) => {
-  it.each(["Connect", "gRPC", "gRPC-web in a browser"])("tells each change over %s", async (protocol) => {
+describe.each(FIGURES)("a watch of %s", (name, path, open, protocol) => {
+  const customer = name.replaceAll(" ", "-");
+
+  it(`tells each change over ${protocol}`, async () => {
     const transport = TRANSPORTS[protocol] ?? expect.fail("no such transport");
     const client = createClient(AnalyticsService, transport(system.url));
     const all = await readUntil<Figure>(
       (signal) => open(client, signal),
       async (messages) => {
-        if (messages.length === 1)
-          await place("tok_ok", `${name.replaceAll(" ", "-")}-${protocol.slice(0, 4)}`);
+        if (messages.length === 1) await place("tok_ok", customer);
         return messages.at(-1)?.event.case === "update";
       },
     );
@@ -338,7 +344,7 @@ describe.each(FIGURES)("a watch of %s", (name, path, open) => {
     const all = await readUntil<ServerEvent>(
       (signal) => serverEvents(`${system.url}/v1/analytics/${path}`, signal),
       async (events) => {
-        if (events.length === 1) await place("tok_ok", `${name.replaceAll(" ", "-")}-sse`);
+        if (events.length === 1) await place("tok_ok", `${customer}-sse`);
         return events.at(-1)?.event === "update";
       },
     );
