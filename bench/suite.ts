@@ -90,7 +90,7 @@ async function runRow(
   const hang = AbortSignal.timeout(ROW_MS_MAX);
   const context: RowContext = { system, seconds, signal: AbortSignal.any([signal, hang]), tell };
   try {
-    const figures = await Promise.race([row.run(context), aborted(context.signal)]);
+    const figures = await Promise.race([row.run(context), system.failure, aborted(context.signal)]);
     signal.throwIfAborted();
     if (system.url !== "") {
       tell("reconcile");

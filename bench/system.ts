@@ -41,6 +41,8 @@ export interface BenchSystem {
   startAgain(role: Role): void;
   /** Profiles the processes of a role until `stop`, which writes one file for each. @returns the files */
   profile(role: Role, folder: string, name: string): { stop(): Promise<string[]> };
+  /** Rejects when a process ends that should not. */
+  readonly failure: Promise<never>;
   stop(): Promise<void>;
 }
 
@@ -78,7 +80,7 @@ export async function startSystem(options: SystemOptions): Promise<BenchSystem> 
     const projection = { ...shared, WORKER_ID: "bench" };
     system.start("projection", ["actors/main.ts", "--group", "analytics"], projection);
     system.start("gateway", ["gateway/main.ts"], { ...shared, PORT: String(port) });
-    await listens(system.url);
+    await Promise.race([listens(system.url), system.failure]);
     return system;
   } catch (error) {
     await system.stop();
@@ -87,7 +89,7 @@ export async function startSystem(options: SystemOptions): Promise<BenchSystem> 
 }
 
 /** Starts the servers alone. */
-export async function startBare(options: ServersOptions, url = ""): Promise<BenchSystem> {
+export async function startBare(options: ServersOptions, url = ""): Promise<Processes> {
   const servers = await startServers(options);
   return new Processes(url, servers);
 }
@@ -95,6 +97,9 @@ export async function startBare(options: ServersOptions, url = ""): Promise<Benc
 class Processes implements BenchSystem {
   readonly url: string;
   readonly servers: Servers;
+  /** Rejects when a process ends that should not. */
+  readonly failure: Promise<never>;
+  readonly #fail: (error: Error) => void;
   #members: Member[] = [];
   readonly #killed: Member[] = [];
   readonly #ended = new Map<Role, number>();
@@ -102,6 +107,10 @@ class Processes implements BenchSystem {
   constructor(url: string, servers: Servers) {
     this.url = url;
     this.servers = servers;
+    const { promise, reject } = Promise.withResolvers<never>();
+    this.failure = promise;
+    this.#fail = reject;
+    promise.catch(() => undefined); // nobody may be listening
   }
 
   cpu(): ByRole {
@@ -136,8 +145,8 @@ class Processes implements BenchSystem {
     this.#members.push(member);
     child.stdin?.on("error", () => undefined); // it has ended, as the next line tells
     child.once("exit", (code, signal) => {
-      const isExpected = !this.#members.includes(member);
-      if (code !== 0 && !isExpected) console.error(`${args.join(" ")} ended with ${code ?? signal}`);
+      if (this.#members.includes(member))
+        this.#fail(new Error(`${args.join(" ")} ended with ${code ?? signal}`));
     });
   }
 
