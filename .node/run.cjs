@@ -26,9 +26,9 @@ function runElsewhere() {
   const exe = process.platform === "win32" ? "bin/node.exe" : "bin/node";
   const name = [`node-${platform}`, `node-bin-${platform}`].find((it) => existsSync(join(modules, it, exe)));
   if (name === undefined) {
-    console.error(
+    process.stderr.write(
       `tradewind needs Node ${MAJOR_MIN}.${MINOR_MIN} or newer, this is ${process.versions.node}: run npm ci, ` +
-        `or install that Node if no package brings it to ${platform}`,
+        `or install that Node if no package brings it to ${platform}\n`,
     );
     process.exit(69);
   }
