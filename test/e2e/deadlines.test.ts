@@ -77,6 +77,10 @@ describe("holds", () => {
       system.client(PaymentService).payOrder({ orderId: held[0]?.id ?? "", ...paidBy("tok_ok") }),
     );
     expect(failure).toMatchObject({ reason: "INVALID_TRANSITION", metadata: { from: "EXPIRED" } });
+    expect(await failureOf(orders().cancelOrder({ orderId: held[1]?.id ?? "" }))).toMatchObject({
+      reason: "INVALID_TRANSITION",
+      metadata: { from: "EXPIRED", to: "CANCELLING" },
+    });
     expect((await orders().placeOrder(orderOf("held", 40))).order?.status).toBe(OrderStatus.CONFIRMED);
   });
 

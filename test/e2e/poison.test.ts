@@ -175,7 +175,6 @@ describe("dead letters", () => {
     expect(await failureOf(ops().getDeadLetter({ deadLetterId }))).toMatchObject({ reason: "NOT_FOUND" });
     await place();
     expect(await reserved(key)).toBe(-7n);
-    await inject(key, entryOf(StockActor.method.hold, key, { orderId: "ord_none", lines: [] }));
   });
 
   it("come back when they fail again", async () => {
