@@ -99,7 +99,7 @@ describe("WatchOrder", () => {
     expect(order).toMatchObject({ status: OrderStatus.CONFIRMED });
   });
 
-  it("comes as server-sent events that curl -N and EventSource understand, and resumes behind Last-Event-ID", async () => {
+  it("comes as server-sent events for curl -N and EventSource, and resumes behind Last-Event-ID", async () => {
     const { id } = await place("tok_slow_100", "ada", Wait.HELD);
     const url = `${system.url}/v1/orders/${id}:watch?until_settled=true`;
     const all = await readUntil<ServerEvent>(
