@@ -32,6 +32,11 @@ export function appendToList(store: RecordStore, log: number, entry: Entry): Mem
   assert(head, "the open page is loaded");
   const changed = [head];
   const { meta, state } = head.open(ListPageSchema);
+  const letter = entry.redrive?.deadLetter; // J9: each dead letter once, also where two people send it again
+  if (letter !== undefined) {
+    if (meta.redriven.includes(letter)) return [];
+    meta.redriven = [...meta.redriven.slice(-LIMITS.answersMax), letter];
+  }
   const page = state as ListPage;
   if (page.entries.length >= LIMITS.listPageEntriesMax) {
     const closed = store.add(listPageId(tenant, name, log, page.page));
