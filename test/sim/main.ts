@@ -75,6 +75,12 @@ async function runSeeds(plant: string | undefined): Promise<boolean> {
   return failures.length === 0;
 }
 
+async function firstFailure(plant: string, list: readonly number[]): Promise<string> {
+  const { failures } = await runInThreads({ seeds: list, plant, jobs: 1, failuresMax: 1 });
+  const [failure] = failures;
+  return failure === undefined ? `NOT FOUND in ${list.length}` : `seed ${failure.seed}: ${failure.invariant}`;
+}
+
 /** Each planted bug by itself, the threads side by side. */
 async function runPlants(): Promise<boolean> {
   const waiting = [...PLANTS];
@@ -83,11 +89,9 @@ async function runPlants(): Promise<boolean> {
     for (let plant = waiting.shift(); plant !== undefined; plant = waiting.shift()) {
       const { name, rule } = plant;
       const list = Array.from({ length: seeds }, (_, i) => from + i);
-      const { totals, failures } = await runInThreads({ seeds: list, plant: name, jobs: 1, failuresMax: 1 });
-      const [failure] = failures;
-      isComplete &&= failure !== undefined;
-      const found = failure === undefined ? "NOT FOUND" : `seed ${failure.seed}: ${failure.invariant}`;
-      say(`${rule.padEnd(4)} ${name.padEnd(44)} ${found} (${totals.schedules} schedules)`);
+      const found = await firstFailure(name, list).catch((error: unknown) => `BROKEN: ${String(error)}`);
+      isComplete &&= found.startsWith("seed");
+      say(`${rule.padEnd(4)} ${name.padEnd(44)} ${found}`);
     }
   };
   await Promise.all(Array.from({ length: jobs }, run));

@@ -147,7 +147,7 @@ function drawLimits(dice: Dice, leaseMs: number): Plan["limits"] {
   const timeoutMs = dice.pick([250, 600, 2_000]);
   return {
     leaseMs,
-    leaseRenewMs: Math.floor(leaseMs / 6),
+    leaseRenewMs: Math.floor(leaseMs / 4),
     ownerSilentMsMax: Math.floor((leaseMs * 2) / 3),
     appendTimeoutMs: timeoutMs,
     readTimeoutMs: timeoutMs,
@@ -201,7 +201,7 @@ class OpsPlan {
     this.#keys = keys;
     this.#untilMs = untilMs;
     this.#poisonRate = dice.pick([0, 0, 0.05]);
-    this.#killRate = dice.pick([0, 0, 0, 0.02]);
+    this.#killRate = dice.pick([0, 0, 0, 0.02, 0.08]);
   }
 
   draw(): readonly Op[] {

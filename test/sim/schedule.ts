@@ -27,7 +27,7 @@ export interface ScheduleResult {
 const REST_MS_MAX = 60_000;
 const REST_POLL_MS = 100;
 /** After rest, what is still on its way must change nothing. */
-const QUIET_MS = 1_500;
+const QUIET_MS = 700;
 /** A watch that lost its first question asks again. */
 const WATCH_MS_MAX = 10_000;
 const TRACE_LINES_MAX = 40_000;

@@ -133,7 +133,7 @@ export class System {
     this.nats.faults = noFaults;
     this.nats.start();
     for (const stream of Object.values(this.topology.streams)) this.nats.setBytesMax(stream, Infinity);
-    for (const member of [...this.#members]) {
+    for (const member of this.#members.slice()) {
       member.process.bus.onWrite = undefined;
       if (member.process.isFrozen) this.#resume(member, true);
     }

@@ -47,7 +47,7 @@ export interface RunResult {
 /** Seeds that a thread gets at once: few enough to stop soon. */
 const BLOCK_SEEDS = 20;
 /** Most of what a schedule makes is garbage at its end: a large nursery is collected seldom and cheaply. */
-const NURSERY_MB = 64;
+const NURSERY_MB = 192;
 
 /** Runs schedules on all cores: each is one synchronous program, so threads need not know of each other. */
 export async function runInThreads(options: RunOptions): Promise<RunResult> {

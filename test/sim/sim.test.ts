@@ -1,0 +1,42 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { expect, it } from "vitest";
+import { root } from "../run/process.ts";
+import { PLANTS } from "./plants.ts";
+
+const run = promisify(execFile);
+const TIMEOUT_MS = 120_000;
+
+/** The simulator changes modules as they are loaded: it needs a process of its own. */
+async function simulate(...options: readonly string[]): Promise<string> {
+  const main = ["test/sim/main.ts", ...options];
+  const { stdout } = await run(process.execPath, main, { cwd: root, maxBuffer: 10_000_000 }).catch(
+    (error: unknown) => {
+      const { stdout: text = "", stderr = "" } = error as {
+        readonly stdout?: string;
+        readonly stderr?: string;
+      };
+      throw new Error(`${text}${stderr}`, { cause: error });
+    },
+  );
+  return stdout;
+}
+
+it(
+  "keeps every promise in all schedules",
+  async () => {
+    const report = await simulate("--seeds", "500");
+    process.stdout.write(`simulator: ${report}`);
+    expect(report).toMatch(/^\d+ schedules in .*\n$/);
+  },
+  TIMEOUT_MS,
+);
+
+it(
+  "finds every planted bug",
+  async () => {
+    const report = await simulate("--plants", "--seeds", "1000");
+    for (const { name } of PLANTS) expect(report).toMatch(new RegExp(`^J\\d+ +${name} +seed \\d+: `, "m"));
+  },
+  TIMEOUT_MS,
+);
