@@ -64,7 +64,6 @@ export class LogOwner {
   readonly #wake = new Wake();
   #reads: Reads | undefined;
   #carry: readonly Entry[];
-  #takeovers: number;
   #positions: ReadonlyMap<InputSource, Taken>;
   #entriesMax: number = LIMITS.commitEntriesMax;
   #isReleasing = false;
@@ -83,7 +82,6 @@ export class LogOwner {
     this.#claimed = claimed;
     this.log = options.log;
     this.#carry = claimed.carry;
-    this.#takeovers = claimed.takeovers;
     this.#positions = claimed.positions;
     this.#guard = new CrashGuard(claimed.streams, claimed.takeovers, claimed.poison);
     this.#committedMs = options.clock.monotonicMs();
@@ -201,6 +199,11 @@ export class LogOwner {
     });
   }
 
+  /** Its reader has brought all that waited of an input. */
+  caughtUp(source: InputSource): void {
+    this.#guard.caughtUp(source, this.queue.seen(source));
+  }
+
   /** Inputs up to here are in the journal: everything of the source below may be purged. */
   committed(source: InputSource): Taken | undefined {
     return this.#positions.get(source);
@@ -229,11 +232,13 @@ export class LogOwner {
       if (draft.isEmpty()) {
         this.#carry = draft.steps > 0 ? draft.carry : this.#carry;
         this.#reply(draft);
-        const isNothing = draft.taken.length === 0 && draft.steps === 0;
-        // Nothing came of what was announced: while it stands last on the log, it is suspected of the next crash.
-        if (!isNothing && this.#endTurn !== undefined) await this.#commitPositions();
-        this.#leaveTurn();
-        if (isNothing) await this.#idle();
+        // What is announced and still waits for its record keeps the turn.
+        if (draft.taken.length === 0 && draft.steps === 0) await this.#idle();
+        else {
+          // Nothing came of what was announced: while it stands last on the log, it is suspected of the next crash.
+          if (this.#endTurn !== undefined) await this.#commitPositions();
+          this.#leaveTurn();
+        }
         continue;
       }
       await this.#commit(draft);
@@ -310,15 +315,16 @@ export class LogOwner {
 
   #head(kind: CommitKind): CommitHead {
     const { clock, random, workerId, contracts } = this.#options;
-    const isProgress = kind === CommitKind.COMMIT || kind === CommitKind.HANDOVER;
+    const positions = this.queue.positions();
+    const ofCommit = kind === CommitKind.COMMIT ? this.#guard.takeoversAt(positions) : this.#guard.takeovers;
     return {
       kind,
       id: random.id(),
       epoch: this.#claimed.epoch,
       owner: kind === CommitKind.HANDOVER ? "" : workerId,
-      positions: this.queue.positions(),
+      positions,
       streams: this.#claimed.streams,
-      takeovers: isProgress ? 0 : this.#takeovers,
+      takeovers: kind === CommitKind.HANDOVER ? 0 : ofCommit,
       atMs: clock.nowMs(),
       contracts,
     };
@@ -334,9 +340,8 @@ export class LogOwner {
     const headers = draft.headers();
     if (!(await this.#append(data, head.id, headers))) return;
     const sequence = this.#claimed.journal.last;
-    this.#takeovers = 0;
     this.#applier.isCareful = false;
-    this.#guard.committed(this.queue.length === 0 && draft.carry.length === 0);
+    this.#guard.committed(this.#positions, this.queue.length === 0 && draft.carry.length === 0);
     this.#carry = draft.carry;
     this.#applied += draft.steps;
     draft.commit(sequence);

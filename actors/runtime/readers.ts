@@ -30,6 +30,7 @@ export class Readers {
   /** Sequence that the shared reader delivers next. */
   #sharedNext = Infinity;
   readonly #sharedSource: InputSource;
+  #isSharedCaughtUp = false;
   /** What each log has had of the events, by where they come from. */
   readonly #places = new Map<number, EventPlaces>();
 
@@ -44,6 +45,7 @@ export class Readers {
     this.#openInbox(owner);
     const next = owner.queue.seen(this.#sharedSource) + 1;
     if (this.#shared === undefined || next < this.#sharedNext) this.#openShared();
+    else if (this.#isSharedCaughtUp) owner.caughtUp(this.#sharedSource);
   }
 
   remove(log: number): void {
@@ -83,6 +85,7 @@ export class Readers {
         this.#onBundle(owner, message);
         if (queue.length > LIMITS.inputsQueuedMax) this.#closeInbox(log);
       },
+      onCaughtUp: () => owner.caughtUp("inbox"),
     });
     this.#inboxes.get(log)?.close();
     this.#inboxes.set(log, reader);
@@ -113,6 +116,10 @@ export class Readers {
         );
         if (isOver) this.#closeShared();
       },
+      onCaughtUp: () => {
+        this.#isSharedCaughtUp = true;
+        for (const owner of this.#owners.values()) owner.caughtUp(this.#sharedSource);
+      },
     });
   }
 
@@ -120,6 +127,7 @@ export class Readers {
     this.#shared?.close();
     this.#shared = undefined;
     this.#sharedNext = Infinity;
+    this.#isSharedCaughtUp = false;
   }
 
   #onBundle(owner: LogOwner, { sequence, timestampMs: atMs, data }: StoredMessage): void {

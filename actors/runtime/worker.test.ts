@@ -7,6 +7,7 @@ import {
   SampleTotalsSchema,
 } from "../../proto/gen/tradewind/actors/sample/v1/sample_actor_pb.ts";
 import { createActorClient } from "./actor-client.ts";
+import type { Bus, Subscription } from "./bus.ts";
 import { MemoryNats } from "./bus-memory.ts";
 import { HandClock } from "./client-testing.ts";
 import { sampleActor, samplePayments, sampleProjection } from "./sample.ts";
@@ -38,6 +39,8 @@ function createSystem() {
     const bus = nats.connect(workerId);
     return { bus, worker: startWorker({ ...base, actors, projections: [], bus, group: "core", workerId }) };
   };
+  const workerOn = (bus: Bus, workerId: string, actors: (typeof sampleActor)[]) =>
+    startWorker({ ...base, actors, projections: [], bus, group: "core", workerId });
   const client = createActorClient({ ...base, bus: nats.connect("client") });
   const service = serveTasks(samplePayments, async ({ amount }, { taskId }) => {
     attempts.push(amount);
@@ -67,6 +70,7 @@ function createSystem() {
     topology,
     worker,
     workerWith,
+    workerOn,
     client,
     tasks,
     charges,
@@ -270,6 +274,76 @@ describe("a crash loop", () => {
     expect((await system.read("a")).state).toMatchObject({ balance: 16n });
     const letters = await system.finish(system.client.listDeadLetters(undefined, 10));
     expect(letters).toMatchObject([{ reason: "CRASH_LOOP", method: "Deposit" }]);
+    expect(deaths).toBeGreaterThan(2);
+  }, 30_000);
+});
+
+describe("a crash loop under load", () => {
+  const INBOX_DELAY_MS = 300;
+  const LIVES_MAX = 8;
+
+  it("ends although every owner commits messages from other logs before it meets what kills it", async () => {
+    const system = createSystem();
+    const { clock, topology, nats } = system;
+    const keyOn = (wanted: (log: number) => boolean) =>
+      ["a", "b", "c", "d", "e", "f", "g"].find((key) => wanted(topology.logOf("core", "demo", key))) ?? "";
+    const victim = keyOn(() => true);
+    const log = topology.logOf("core", "demo", victim);
+    const giver = keyOn((other) => other !== log);
+    const starter = system.worker("w0");
+    await ready(system, starter.worker);
+    for (const key of [victim, giver]) await system.call(method.open, key, { amount: 100n });
+    await system.finish(starter.worker.stop());
+    let deaths = 0;
+    const deposit = sampleActor.handlers.get("Deposit");
+    if (deposit === undefined) throw new Error("the sample takes deposits");
+    const begin = (name: string) => {
+      const bus = nats.connect(name);
+      const run = ((ctx: never, message: never) => {
+        if ((message as { amount: bigint }).amount === 666n) {
+          deaths++;
+          nats.crash(bus);
+        }
+        return deposit.run(ctx, message);
+      }) as never;
+      const deadly = {
+        ...sampleActor,
+        handlers: new Map(sampleActor.handlers).set("Deposit", { ...deposit, run }),
+      };
+      const read: Bus["read"] = (options) => {
+        if (options.filters[0] !== topology.inbox("core", log)) return bus.read(options);
+        let reader: Subscription | undefined;
+        const timer = clock.setTimer(() => (reader = bus.read(options)), INBOX_DELAY_MS);
+        return { close: () => (timer.cancel(), reader?.close()) };
+      };
+      const slow = new Proxy(bus, {
+        get: (target, property) => {
+          const value: unknown = property === "read" ? read : Reflect.get(target, property);
+          return typeof value === "function" ? (value.bind(target) as unknown) : value;
+        },
+      });
+      system.workerOn(slow, name, [deadly as never]);
+    };
+    const ask = (
+      m: typeof method.deposit | typeof method.transfer,
+      key: string,
+      message: object,
+      requestId: string,
+    ) => {
+      const call = system.client.call(m, { tenant: "demo", key }, message, { requestId, timeoutMs: 300_000 });
+      call.catch(() => undefined);
+    };
+    ask(method.deposit, victim, { amount: 666n }, "poison");
+    const letters = () => system.finish(system.client.listDeadLetters(undefined, 10));
+    for (let life = 1; life <= LIVES_MAX && (await letters()).length === 0; life++) {
+      ask(method.transfer, giver, { to: victim, amount: 1n }, `t${life}`);
+      await clock.pass(50);
+      const before = deaths;
+      begin(`w${life}`);
+      for (let i = 0; i < 100 && deaths === before && (await letters()).length === 0; i++)
+        await clock.pass(100);
+    }
+    expect(await letters()).toMatchObject([{ reason: "CRASH_LOOP", method: "Deposit" }]);
     expect(deaths).toBeGreaterThan(2);
   }, 30_000);
 });

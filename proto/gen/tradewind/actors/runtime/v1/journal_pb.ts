@@ -1031,7 +1031,7 @@ export type Commit = Message<"tradewind.actors.runtime.v1.Commit"> & {
   deadLetters: DeadLetter[];
 
   /**
-   * Takeovers in a row without a commit in between.
+   * Takeovers in a row whose owners did not get to take all that waited when they began.
    *
    * @generated from field: uint32 takeovers = 13;
    */
@@ -1128,7 +1128,7 @@ export type CommitJson = {
   deadLetters?: DeadLetterJson[];
 
   /**
-   * Takeovers in a row without a commit in between.
+   * Takeovers in a row whose owners did not get to take all that waited when they began.
    *
    * @generated from field: uint32 takeovers = 13;
    */
