@@ -23,6 +23,7 @@ const RATE_PER_S = 200;
 const IN_FLIGHT_MAX = 96;
 const PATIENCE_MS = 90_000;
 const TICK_MS = 5;
+const BUSY_MS = 250;
 const PLACE = "/tradewind.order.v1.OrderService/PlaceOrder";
 const CANCEL = "/tradewind.order.v1.OrderService/CancelOrder";
 
@@ -120,14 +121,23 @@ export class LoadDriver {
     const { key } = plan;
     const request = placeRequest(plan);
     const forMs = this.#options.patienceMs ?? PATIENCE_MS;
-    const result =
-      plan.isAbandoned || plan.isPoison !== undefined
-        ? await this.#api.call<Placed>(PLACE, request, { key })
-        : await this.#api.settle<Placed>(PLACE, request, { key, forMs });
+    const result = await this.#send(plan, request, forMs);
     entry.tries++;
     if (result.ok) this.diary.heard(key, result.value.order, systemClock.monotonicMs(), "PlaceOrder");
     else if (!plan.isAbandoned && plan.isPoison === undefined)
       this.diary.blame(`key ${key} was never accepted: ${wordsOf(result)}`);
+  }
+
+  async #send(plan: OrderPlan, request: object, forMs: number): Promise<Result<Placed>> {
+    const { key } = plan;
+    if (plan.isAbandoned) return this.#api.call<Placed>(PLACE, request, { key });
+    if (plan.isPoison === undefined) return this.#api.settle<Placed>(PLACE, request, { key, forMs });
+    // A defect is met once: what was not accepted is sent again, what may have been is not.
+    for (;;) {
+      const result = await this.#api.call<Placed>(PLACE, request, { key });
+      if (result.ok || result.reason !== "OVERLOADED") return result;
+      await sleep(systemClock, BUSY_MS);
+    }
   }
 
   async #cancel(entry: DiaryEntry, { id }: OrderView): Promise<void> {

@@ -157,7 +157,7 @@ it("puts a message aside whose handler throws, and takes it when the defect is m
       hit();
       await load.reached(500);
     },
-    { count: 6, reason: "HANDLER_THREW" },
+    { count: 6, reason: "HANDLER_FAILED" },
   );
 });
 
