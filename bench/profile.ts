@@ -91,12 +91,12 @@ function titleOf(role: Role, inFlight: number, { busyUs }: Profile, orders: numb
   return `${role}, ${inFlight} in flight: ${Math.round(busyUs / orders)} µs per order, ${grouped(orders)} orders`;
 }
 
-function topFunctions({ selfUs, busyUs }: Profile, orders: number): string[] {
+function topFunctions({ selfUs, busyUs }: Profile, orders: number, scale: number): string[] {
   const rows = [...selfUs].toSorted(([, a], [, b]) => b - a).slice(0, TOP_FUNCTIONS);
   return table(
     rows.map(([name, us]) => [
       name,
-      `${(us / orders).toFixed(1)} µs`,
+      `${((us * scale) / orders).toFixed(1)} µs`,
       `${((us / busyUs) * 100).toFixed(1)} %`,
     ]),
   );
