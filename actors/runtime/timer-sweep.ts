@@ -31,6 +31,7 @@ export class TimerSweep {
   /** Looks at the next page; starts over at the end. */
   async step(ownerOf: (log: number) => LogOwner | undefined): Promise<void> {
     const { streams } = this.#topology;
+    if (this.#topology.group(this.#group).reads === "events") return; // a projection has no timers
     let page;
     try {
       page = await this.#bus.range(streams.actors, "$KV.>", this.#next, PAGE_RECORDS);
