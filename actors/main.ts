@@ -17,6 +17,7 @@ import { createMemoryProvider } from "./payment/provider-memory.ts";
 import type { PaymentProvider } from "./payment/provider.ts";
 import { startPspServer } from "./psp/psp-server.ts";
 import {
+  createActorClient,
   createJetStreamBus,
   createTopology,
   ensureTopology,
@@ -27,6 +28,7 @@ import {
   type Worker,
 } from "./runtime/index.ts";
 import { PaymentSimulator } from "./shared/payment-simulator.ts";
+import { ensureDemoTenant } from "./tenant/demo-tenant.ts";
 
 /** Variables of a process, as they were given. */
 export type Env = Readonly<Record<string, string | undefined>>;
@@ -98,7 +100,10 @@ export async function startWorkerRole(
     shutdown.add(`worker ${group}`, () => worker.stop());
     return { group, worker };
   });
-  if (groups.includes("core")) serveTasks(shared, config, shutdown);
+  if (groups.includes("core")) {
+    serveTasks(shared, config, shutdown);
+    openDemoTenant(shared, shutdown);
+  }
   watchWorkers(workers, health, shutdown, systemClock);
   return {
     ownsAll: () => workers.every(({ group, worker }) => worker.owned().length === topology.group(group).logs),
@@ -137,6 +142,18 @@ function serveTasks(
     collect: (running) => running.set(tasks.running()),
   });
   shutdown.add("task worker", () => tasks.stop());
+}
+
+/** In the background: whoever owns the log of the tenant answers, now or later. */
+function openDemoTenant(shared: Omit<TaskWorkerOptions, "services">, { signal }: Shutdown): void {
+  const client = createActorClient(shared);
+  const open = async () => {
+    while (!signal.aborted && !(await ensureDemoTenant(client)));
+  };
+  const onError = (error: unknown) => shared.log.error({ err: error }, "the demo tenant cannot be opened");
+  void open()
+    .catch(onError)
+    .finally(() => client.close());
 }
 
 const circuitOpen = gauge({

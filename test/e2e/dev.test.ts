@@ -52,6 +52,10 @@ describe("npm start", () => {
     expect(stock.onHand).toBe("9997");
     const books = await call<{ verdict: string }>(second.url, "/tradewind.ops.v1.OpsService/Reconcile", {});
     expect(books.verdict).toBe("RECONCILE_VERDICT_CLEAN");
+    const inspect = ["cli/main.ts", "inspect", "--nats", second.natsUrl, "actors", "tenant.demo.demo"];
+    expect(JSON.parse((await run("node", inspect)).output)).toMatchObject({
+      value: { state: { name: "Demo" } },
+    });
   });
 
   it("ends when npm is killed, and nobody else", async () => {
