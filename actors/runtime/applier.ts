@@ -170,13 +170,14 @@ export class Applier {
       this.#kill(draft, origin, atMs, "UNDECODABLE", body.error, undefined, body.raw);
       return [];
     }
-    if (body.case === "event") {
-      this.#applyEvent(draft, input, body, origin);
+    if (this.#refused !== undefined) {
+      const [entry, raw] = body.case === "entry" ? [body.entry] : [undefined, Buffer.from(body.json)];
+      this.#kill(draft, origin, atMs, "TOO_LARGE", this.#refused, entry, raw);
+      this.#refused = undefined;
       return [];
     }
-    if (this.#refused !== undefined) {
-      this.#kill(draft, origin, atMs, "TOO_LARGE", this.#refused, body.entry);
-      this.#refused = undefined;
+    if (body.case === "event") {
+      this.#applyEvent(draft, input, body, origin);
       return [];
     }
     if (this.#options.isPoison(source, sequence, index)) {
@@ -326,7 +327,7 @@ export class Applier {
       id,
       reason,
       error: error.slice(0, 1_000),
-      raw: raw ?? new Uint8Array(0),
+      raw: raw?.subarray(0, LIMITS.commitBytesMax) ?? new Uint8Array(0),
       atMs: BigInt(atMs),
       from,
       ...kept,

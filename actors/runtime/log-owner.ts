@@ -66,6 +66,7 @@ export class LogOwner {
   #carry: readonly Entry[];
   #positions: ReadonlyMap<InputSource, Taken>;
   #entriesMax: number = LIMITS.commitEntriesMax;
+  #stepsMax: number = LIMITS.commitStepsMax;
   #isReleasing = false;
   #failure: unknown;
   #applied = 0;
@@ -224,7 +225,7 @@ export class LogOwner {
   async #work(): Promise<void> {
     const { signal } = this.#options.abort;
     while (!this.#isReleasing && !signal.aborted) {
-      const draft = new Draft(this.#guard.isCareful ? 1 : LIMITS.commitStepsMax);
+      const draft = new Draft(this.#guard.isCareful ? 1 : this.#stepsMax);
       const filled = await this.#fillOrRollBack(draft);
       if (signal.aborted) return;
       if (filled === "again") continue;
@@ -354,6 +355,7 @@ export class LogOwner {
     this.#derived.add(sequence, draft.tasks, draft.schedules, draft.deadLetters);
     this.#records.wake();
     this.#entriesMax = Math.min(LIMITS.commitEntriesMax, Math.max(1, this.#entriesMax) * 2);
+    this.#stepsMax = Math.min(LIMITS.commitStepsMax, this.#stepsMax * 2);
   }
 
   /** False: the log is lost. */
@@ -373,16 +375,18 @@ export class LogOwner {
     return false;
   }
 
-  /** Too large for one message: back to the last commit, then with half the inputs, or without the one that is too large. */
+  /** Too large for one message: back to the last commit, then with half of it, or without the one step that is too large. */
   #shrink(draft: Draft, why: string): void {
     draft.rollback();
     this.queue.putBack(draft.taken, this.#positions);
-    const isCarryAlone = draft.taken.length === 0;
-    if (draft.taken.length > 1 || (!isCarryAlone && this.#carry.length > 0)) {
-      this.#entriesMax = Math.floor(draft.taken.length / 2);
+    const { steps, taken } = draft;
+    const isCarried = this.#carry.length > 0;
+    if (steps > 1 || taken.length > 1 || (isCarried && taken.length > 0)) {
+      this.#stepsMax = Math.max(1, Math.floor(steps / 2));
+      this.#entriesMax = Math.max(isCarried ? 0 : 1, Math.floor(taken.length / 2));
       return;
     }
-    this.#applier.refuseNext(`${why}; an input and what it causes at once must fit one message`);
+    this.#applier.refuseNext(`${why}; what one message does must fit one commit`);
   }
 
   #reply(draft: Draft): void {
