@@ -57,7 +57,7 @@ export class Oracle {
       const version = versions.at(-1);
       if (version === undefined) continue;
       const { timers, tasks } = fold.meta(version);
-      const [timer] = timers;
+      const timer = timers.find(({ arm }) => !this.#isFiringDead(arm));
       if (timer !== undefined) return `${name} has the timer ${timer.name} (${timer.arm}) armed`;
       const task = tasks.find(({ givenUp }) => !givenUp);
       if (task !== undefined) return `${name} has the task ${task.id} open`;
@@ -88,7 +88,7 @@ export class Oracle {
   redrivable(): readonly string[] {
     const { fold } = this.#options.observer;
     return [...fold.deadLetters.values()]
-      .filter(({ reason }) => reason === "HANDLER_FAILED" || reason === "CRASH_LOOP")
+      .filter(({ reason, entry }) => entry !== undefined && REDRIVABLE.has(reason))
       .map(({ id }) => id);
   }
 
@@ -169,6 +169,13 @@ export class Oracle {
     for (const letter of this.#options.observer.fold.deadLetters.values())
       if (opOf(letter) === op) return letter;
     return undefined;
+  }
+
+  /** The firing of a timer waits to be sent again. */
+  #isFiringDead(arm: string): boolean {
+    const { deadLetters } = this.#options.observer.fold;
+    const isOf = ({ entry }: DeadLetter) => entry?.source.case === "firing" && entry.source.value.arm === arm;
+    return !this.isRedriven && [...deadLetters.values()].some(isOf);
   }
 
   /** The outcome killed its owners, or was announced when something else did, and waits to be sent again. */
@@ -344,7 +351,9 @@ export class Oracle {
       const isPlanted =
         reason === "HANDLER_FAILED"
           ? endings.includes(Ending.THROW) && error.endsWith(" throws")
-          : reason === "CRASH_LOOP" && this.#mayHaveKilled(letter);
+          : reason === "TOO_LARGE"
+            ? plan.isTight
+            : reason === "CRASH_LOOP" && this.#mayHaveKilled(letter);
       if (!isPlanted) report("no dead letters but the planted ones", `${letter.id}: ${reason}: ${error}`);
     }
   }
@@ -380,6 +389,8 @@ export class Oracle {
 }
 
 /** Faults after which another owner takes over. */
+/** Reasons that are gone once faults are over. */
+const REDRIVABLE: ReadonlySet<string> = new Set(["HANDLER_FAILED", "CRASH_LOOP", "TOO_LARGE"]);
 const FATAL: readonly Fault["type"][] = [
   "crash",
   "crash-at-write",

@@ -70,6 +70,8 @@ export interface Plan {
   readonly keys: readonly string[];
   readonly ops: readonly Op[];
   readonly faults: readonly Fault[];
+  /** Inputs may be too large while faults last. */
+  readonly isTight: boolean;
   /** From here on nothing goes wrong any more. */
   readonly healMs: number;
 }
@@ -96,12 +98,14 @@ export function drawPlan(seed: number): Plan {
     clients: dice.pick([1, 2]),
   };
   const leaseMs = hasZombie ? 600 : dice.pick([600, 1_200, 3_000]);
+  const limits = drawLimits(dice, leaseMs);
   return {
     seed,
+    isTight: limits.messageBytesMax !== undefined,
     logs: dice.pick([1, 2, 2, 3]),
     analyticsLogs: dice.pick([1, 1, 2]),
     replicas: dice.pick([1, 3]),
-    limits: drawLimits(dice, leaseMs),
+    limits,
     rates: drawRates(dice),
     staleRangeRate: dice.pick([0, 0.3, 0.8]),
     staleRangeMsMax: dice.pick([50, 2_000]),
@@ -170,6 +174,7 @@ function drawLimits(dice: Dice, leaseMs: number): Plan["limits"] {
     bundleEntriesMax: dice.pick([256, 2]),
     logAgeMsMin: dice.pick([86_400_000, 300]),
     journalPurgeEveryMs: dice.pick([600, 60_000]),
+    ...(dice.chance(TIGHT_RATE) ? TIGHT : {}),
   };
 }
 
@@ -184,6 +189,10 @@ interface PlannedScript {
   list: boolean;
   ending: Ending;
 }
+
+/** Messages so small that commits must be made smaller, and some inputs fit none. */
+const TIGHT = { messageBytesMax: 1_700, headerBytesMax: 100, commitBytesMax: 1_000, recordBytesMax: 700 };
+const TIGHT_RATE = 0.1;
 
 class OpsPlan {
   readonly #dice: Dice;
