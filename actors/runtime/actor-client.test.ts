@@ -302,6 +302,8 @@ it("stops taking commands while a log is behind, the store is full or NATS is go
   nats.setBytesMax(topology.streams.log, Infinity);
   await clock.pass(1_100);
   expect(client.refusal()).toBeUndefined();
+  await clock.pass(5_000);
+  expect(client.loads()).toEqual([]);
   nats.stop();
   expect(client.refusal()?.reason).toContain("no connection");
   await client.close();

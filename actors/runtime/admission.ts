@@ -58,9 +58,9 @@ export class Admission {
     this.#poll = options.clock.setTimer(() => void this.#pollStore(), STORE_POLL_MS);
   }
 
-  /** Newest word of each log's owner, however old. */
+  /** Newest word of each log's owner; a log whose owner has been silent for too long is not among them. */
   loads(): readonly Load[] {
-    return [...this.#words.values()].map(({ load }) => load);
+    return [...this.#words.values()].filter((word) => this.#isFresh(word)).map(({ load }) => load);
   }
 
   /** Age of the oldest message that the log has not applied, as its owner said last; 0 if nothing is known. */

@@ -188,7 +188,7 @@ export interface ActorClient {
   redriveDeadLetter(id: string): Promise<boolean>;
   discardDeadLetter(id: string): Promise<boolean>;
 
-  /** Newest word of each log's owner. */
+  /** Newest word of each log's owner; none of an owner that has been silent for 5 s. */
   loads(): readonly Load[];
   /** Undefined when commands are accepted, else why not and when to try again. */
   refusal(): { readonly reason: string; readonly retryAfterMs: number } | undefined;
