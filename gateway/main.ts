@@ -30,6 +30,7 @@ import { createRecordFeeds } from "./record-feed.ts";
 import { registerServices } from "./routes.ts";
 import { startGatewayServer } from "./server.ts";
 import type { ServiceDeps } from "./service-deps.ts";
+import { registerSystemMetrics } from "./system-metrics.ts";
 import { createTenantCache } from "./tenant-cache.ts";
 
 /** Variables of the environment, as a role gets them. */
@@ -83,6 +84,7 @@ export async function startGatewayRole(
     for (const part of [deps.products, deps.tenants, deps.orderFeeds, deps.stockFeeds]) part.close();
   });
   watchNats(bus, health, shutdown, systemClock);
+  registerSystemMetrics(processMetrics, client, topology);
   const server = await startGatewayServer({
     host: config.host,
     port: config.port,
