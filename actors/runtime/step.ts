@@ -105,7 +105,9 @@ function applyFiring(
   const { meta } = working;
   const index = meta.timers.findIndex((timer) => timer.name === name && timer.arm === arm);
   const timer = meta.timers[index];
-  if (timer === undefined && entry.redrive === undefined) return { kind: "dropped" };
+  // A letter of a timer that never ran does not know its rpc: without its timer there is nothing to do.
+  const isOver = entry.redrive === undefined || entry.method === "";
+  if (timer === undefined && isOver) return { kind: "dropped" };
   if (timer !== undefined) meta.timers.splice(index, 1);
   const atMs = Math.max(env.atMs, Number(deadlineMs));
   const task = meta.tasks.find((open) => lostTimerName(open.id) === name);
