@@ -35,7 +35,9 @@ export interface SystemEvents {
   readonly onDoubt: (member: Member) => void;
 }
 
-const PROBES_MS = [1, 20, 200];
+const PROBES_MS = [0, 1, 20, 200];
+/** While nobody answers for a log, reads come from the bucket. */
+const PROBES_OF_A_SILENT_LOG_MS = [50, 250, 500];
 const GROUP: Partial<Record<Role, string>> = { worker: "core", analytics: "analytics" };
 /** A process that a message has killed is started again by whoever watches over it. */
 const KILLED_RESTART_MS = 60;
@@ -203,9 +205,10 @@ export class System {
   }
 
   #freeze(member: Member, forMs: number, timersFirst: boolean): void {
-    const { process } = member;
+    const { process, role } = member;
     this.#events.trace(() => `freeze ${process.name} for ${forMs}`);
     process.freeze();
+    if (role === "worker") this.#probe(PROBES_OF_A_SILENT_LOG_MS);
     this.#time.setTimer(() => {
       if (process.isFrozen) this.#resume(member, timersFirst);
     }, forMs);
@@ -214,12 +217,13 @@ export class System {
   /** What a paused owner believes shows when it goes on: a client that knows nothing asks for everything. */
   #resume({ process, role }: Member, timersFirst: boolean): void {
     this.#events.trace(() => `resume ${process.name}`);
-    if (role === "worker") {
-      const client = this.spawn("client");
-      this.#events.onDoubt(client);
-      for (const afterMs of PROBES_MS) this.#time.setTimer(() => this.#events.onDoubt(client), afterMs);
-    }
+    if (role === "worker") this.#probe(PROBES_MS);
     process.resume(timersFirst);
+  }
+
+  #probe(afterMs: readonly number[]): void {
+    const client = this.spawn("client");
+    for (const ms of afterMs) this.#time.setTimer(() => this.#events.onDoubt(client), ms);
   }
 
   #stop(member: Member, { afterMs, keepsId }: { afterMs: number; keepsId: boolean }): void {
