@@ -14,7 +14,7 @@ import { loadAverage, thisMachine } from "./machine.ts";
 import { type Figures, mebibytes, rounded } from "./measure.ts";
 import { unclean, USUAL_ORDERS } from "./row.ts";
 import { SETUPS } from "./rows.ts";
-import { streamFigures } from "./servers.ts";
+import { serverFigures } from "./servers.ts";
 import { type BenchSystem, startSystem } from "./system.ts";
 
 /** What the growth of one system is measured with. */
@@ -215,7 +215,7 @@ class Growth {
   }
 
   async #store(): Promise<void> {
-    const { streams } = await streamFigures(this.#system.servers);
+    const { streams } = await serverFigures(this.#system.servers);
     for (const [name, { messages, bytes }] of streams) {
       this.#add({
         [`streamBytesPerOrder.${name}`]: bytes / this.#placed,

@@ -15,7 +15,7 @@ import { keep } from "./history.ts";
 import { loadAverage } from "./machine.ts";
 import { HEADLINE, plan, ROWS, SETUPS } from "./rows.ts";
 import { runSuite, type SuiteResult } from "./suite.ts";
-import { resultTable } from "./table.ts";
+import { messageTable, resultTable } from "./table.ts";
 
 const SECONDS = 8;
 const SECONDS_QUICK = 1.5;
@@ -75,7 +75,7 @@ function report({ entries, circumstances }: SuiteResult): boolean {
     figures: median,
     runs: runs.length,
   }));
-  for (const line of resultTable(rows)) terminal.out(line);
+  for (const line of [...resultTable(rows), "", ...messageTable(rows)]) terminal.out(line);
   for (const { setup, row, dropped } of entries)
     for (const why of dropped) terminal.out(`${setup} ${row} does not count: ${why}`);
   return entries.every(({ median, dropped }) => dropped.length === 0 && (median["failed"] ?? 0) === 0);

@@ -9,17 +9,20 @@
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { parseArgs, promisify } from "node:util";
 import { grouped, processTerminal, table } from "../cli/terminal.ts";
 import { freePorts } from "../platform/nats-server/ports.ts";
 import { type Profile, readProfile } from "./cpu-profile.ts";
 import { flameGraph } from "./flame-graph.ts";
+import type { Generator } from "./generator.ts";
 import { keep } from "./history.ts";
 import { loadAverage, thisMachine } from "./machine.ts";
 import { rounded, using } from "./measure.ts";
 import { type RowContext, unclean, USUAL_ORDERS, warmGenerator } from "./row.ts";
 import { HEADLINE, SETUPS } from "./rows.ts";
 import { type BenchSystem, type Role, startSystem } from "./system.ts";
+import { listen } from "./traffic.ts";
 
 const { values: flags } = parseArgs({
   options: {
@@ -35,6 +38,9 @@ const { values: flags } = parseArgs({
 const PROFILED: readonly Role[] = ["worker", "projection", "gateway"];
 const TOP_FUNCTIONS = 12;
 const TOP_NATS_LINES = 25;
+const TRAFFIC_MS_MAX = 3_000;
+const TRAFFIC_MIN = 0.005;
+const REST_MS = 500;
 const root = join(import.meta.dirname, "..");
 const folder = join(import.meta.dirname, "out/profile");
 const terminal = processTerminal();
@@ -79,11 +85,11 @@ async function measure(context: RowContext, inFlight: number, profPort: number):
       lines.push(
         "",
         `${role}, ${inFlight} in flight: functions by their own time`,
-        ...topFunctions(read, orders),
+        ...topFunctions(read, orders, scale),
       );
     }
   }
-  lines.push("", ...(await nats));
+  lines.push("", ...(await nats), "", ...(await trafficLines(context, generator, load)));
   return { inFlight, ordersPerSecond: (tally.done * 1_000) / elapsedMs, costs, processUs, lines };
 }
 
@@ -100,6 +106,29 @@ function topFunctions({ selfUs, busyUs }: Profile, orders: number, scale: number
       `${((us / busyUs) * 100).toFixed(1)} %`,
     ]),
   );
+}
+
+/** What is published for one order, by sort, in a run of its own. */
+async function trafficLines(
+  { system, tell }: RowContext,
+  generator: Generator,
+  load: Parameters<Generator["closed"]>[0],
+): Promise<string[]> {
+  tell("traffic");
+  const listener = await listen(system.servers.url);
+  const durationMs = Math.min(TRAFFIC_MS_MAX, load.durationMs);
+  const { tally } = await generator.closed({ ...load, durationMs });
+  await setTimeout(REST_MS);
+  const found = await listener.stop();
+  const orders = Math.max(1, tally.done);
+  return [
+    `${load.inFlight} in flight: messages published per order, and their mean size`,
+    ...table(
+      found
+        .filter(({ count }) => count / orders >= TRAFFIC_MIN)
+        .map(({ sort, count, bytes }) => [sort, (count / orders).toFixed(2), `${grouped(bytes / count)} B`]),
+    ),
+  ];
 }
 
 /** Lines of `go tool pprof -top`, where Go is installed; the raw profile stays in any case. */

@@ -3,7 +3,8 @@ import { createApiClient } from "../cli/api-client.ts";
 import type { RunResult } from "../cli/load-run.ts";
 import { failureLines } from "../cli/report.ts";
 import { Generator, type Orders } from "./generator.ts";
-import { type Figures, memoryFigures, orderFigures, using } from "./measure.ts";
+import { type Figures, memoryFigures, orderFigures, rounded, using } from "./measure.ts";
+import { type ServerFigures, serverFigures } from "./servers.ts";
 import type { BenchSystem, SystemOptions } from "./system.ts";
 
 /** What a row works with. */
@@ -34,6 +35,8 @@ export const USUAL_ORDERS: Orders = { lines: { min: 1, max: 3 }, isHot: false };
 const WARM_UP_IN_FLIGHT = 64;
 const WARM_UP_SHARE = 0.4;
 const REST_MS = 300;
+/** What follows from the last orders is stored by then. */
+const PROJECTED_MS = 500;
 const RECONCILE_SECONDS = 25;
 const API_MS_MAX = 60_000;
 
@@ -83,11 +86,29 @@ export async function closedFigures(
   inFlight: number,
 ): Promise<Figures> {
   tell(`${inFlight} in flight`);
+  const before = await serverFigures(system.servers);
   const [result, used] = await using(system, () =>
     generator.closed({ inFlight, connectionsMax: inFlight, durationMs: seconds * 1_000, wait: "settled" }),
   );
   tellFailures(result, tell);
-  return orderFigures(result, used, system.memory());
+  const figures = orderFigures(result, used, system.memory());
+  await setTimeout(PROJECTED_MS);
+  const after = await serverFigures(system.servers);
+  return { ...figures, ...messageFigures(before, after, result.tally.done) };
+}
+
+/** Messages of one order: what the servers get and send, and what is stored in each stream. */
+function messageFigures(before: ServerFigures, after: ServerFigures, orders: number): Figures {
+  const perOrder = (count: number) => rounded(count / Math.max(1, orders));
+  const stored = [...after.streams].flatMap(([name, { lastSequence }]) => {
+    const count = lastSequence - (before.streams.get(name)?.lastSequence ?? 0);
+    return name.includes("leases") ? [] : [[`perOrder.${name}`, perOrder(count)] as const];
+  });
+  return {
+    "perOrder.in": perOrder(after.messagesIn - before.messagesIn),
+    "perOrder.out": perOrder(after.messagesOut - before.messagesOut),
+    ...Object.fromEntries(stored),
+  };
 }
 
 const ACCEPT_PER_SECOND = 300;

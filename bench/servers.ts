@@ -31,31 +31,61 @@ export async function startServers({ syncInterval, replicas, profPort }: Servers
   return { version, url: server.url, members: [server], stop: () => server.stop() };
 }
 
-/** What one stream holds. */
+/** What one stream holds, and the sequence of its last message: how many were ever stored. */
 export interface StreamFigures {
   readonly messages: number;
   readonly bytes: number;
+  readonly lastSequence: number;
 }
 
-/** Streams by name, and all consumers, as the servers' monitoring tells. */
-export async function streamFigures({
-  members,
-}: Servers): Promise<{ readonly streams: ReadonlyMap<string, StreamFigures>; readonly consumers: number }> {
+/** What the servers' monitoring tells of all of them together. */
+export interface ServerFigures {
+  readonly streams: ReadonlyMap<string, StreamFigures>;
+  readonly consumers: number;
+  /** Messages that clients have sent to the servers and got from them. */
+  readonly messagesIn: number;
+  readonly messagesOut: number;
+}
+
+interface Jsz {
+  readonly consumers?: number;
+  readonly account_details?: readonly {
+    readonly stream_detail?: readonly {
+      readonly name: string;
+      readonly state: { readonly messages: number; readonly bytes: number; readonly last_seq: number };
+    }[];
+  }[];
+}
+
+interface Varz {
+  readonly in_msgs: number;
+  readonly out_msgs: number;
+}
+
+const MONITOR_MS_MAX = 10_000;
+
+export async function serverFigures({ members }: Servers): Promise<ServerFigures> {
   const streams = new Map<string, StreamFigures>();
-  let consumers = 0;
+  let [consumers, messagesIn, messagesOut] = [0, 0, 0];
   for (const { monitorUrl } of members) {
-    const answer = await fetch(`${monitorUrl}/jsz?streams=true`, { signal: AbortSignal.timeout(10_000) });
-    const jsz = (await answer.json()) as {
-      consumers?: number;
-      account_details?: {
-        stream_detail?: { name: string; state: { messages: number; bytes: number } }[];
-      }[];
-    };
+    const { in_msgs, out_msgs } = (await monitor(`${monitorUrl}/varz`)) as Varz;
+    messagesIn += in_msgs;
+    messagesOut += out_msgs;
+    const jsz = (await monitor(`${monitorUrl}/jsz?streams=true`)) as Jsz;
     consumers = Math.max(consumers, jsz.consumers ?? 0);
     for (const { stream_detail: details = [] } of jsz.account_details ?? []) {
-      for (const { name, state } of details)
-        streams.set(name, { messages: state.messages, bytes: state.bytes });
+      for (const { name, state } of details) {
+        const { messages, bytes, last_seq: lastSequence } = state;
+        // Of replicas the one that is furthest.
+        if (lastSequence >= (streams.get(name)?.lastSequence ?? 0))
+          streams.set(name, { messages, bytes, lastSequence });
+      }
     }
   }
-  return { streams, consumers };
+  return { streams, consumers, messagesIn, messagesOut };
+}
+
+async function monitor(url: string): Promise<unknown> {
+  const answer = await fetch(url, { signal: AbortSignal.timeout(MONITOR_MS_MAX) });
+  return answer.json();
 }

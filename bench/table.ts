@@ -39,7 +39,8 @@ const COLUMNS: readonly Column[] = [
 ];
 
 /** Figures that have a column, or are not for people. */
-const SHOWN = /^(ordersPerSecond|orders|p50Ms|p99Ms|maxMs|failed|cpu(\..*)?|memoryMiB(\..*)?|othersCores)$/;
+const SHOWN =
+  /^(ordersPerSecond|orders|p50Ms|p99Ms|maxMs|failed|cpu(\..*)?|memoryMiB(\..*)?|perOrder\..*|othersCores)$/;
 
 /** One table of all rows; what has no column stands at the end of its line. */
 export function resultTable(rows: readonly TableRow[]): string[] {
@@ -56,6 +57,21 @@ export function resultTable(rows: readonly TableRow[]): string[] {
     const row = rows[at - 1];
     return row === undefined ? line : `${line}${more(row.figures)}`;
   });
+}
+
+const MESSAGES = /^perOrder\./;
+
+/** Messages of one order: those that servers get and send, and those stored in each stream; empty without any. */
+export function messageTable(rows: readonly TableRow[]): string[] {
+  const counted = rows.filter(({ figures }) => Object.keys(figures).some((name) => MESSAGES.test(name)));
+  const names = [...new Set(counted.flatMap(({ figures }) => Object.keys(figures)))].filter((name) =>
+    MESSAGES.test(name),
+  );
+  if (counted.length === 0) return [];
+  return table([
+    ["messages per order", ...names.map((name) => name.replace(MESSAGES, ""))],
+    ...counted.map(({ name, figures }) => [name, ...names.map((each) => figures[each]?.toFixed(2) ?? "–")]),
+  ]);
 }
 
 /** `  backlog max 60, gone 20 ms`, and a word where others used the machine meanwhile. */

@@ -3,7 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import type { Generator } from "./generator.ts";
 import { type Figures, memoryFigures, rounded, using } from "./measure.ts";
 import { type Row, type RowContext, tellFailures, USUAL_ORDERS, warmGenerator } from "./row.ts";
-import { streamFigures } from "./servers.ts";
+import { serverFigures } from "./servers.ts";
 
 const PATH = "/v1/orders:watch?snapshot_size=1";
 /** Orders arrive so that all watchers together get about the same number of messages, however many they are. */
@@ -103,13 +103,13 @@ export function watchersRow(count: number): Row {
       tell("without watchers");
       const [, alone] = await using(system, () => place(context, generator, ratePerSecond));
       const bytesBefore = system.memory().get("gateway") ?? 0;
-      const consumersBefore = (await streamFigures(system.servers)).consumers;
+      const consumersBefore = (await serverFigures(system.servers)).consumers;
       tell(`${count} watchers`);
       const watchers = await openWatchers(system.url, count);
       try {
         await setTimeout(REST_MS);
         const bytes = (system.memory().get("gateway") ?? 0) - bytesBefore;
-        const { consumers } = await streamFigures(system.servers);
+        const { consumers } = await serverFigures(system.servers);
         const eventsBefore = eventsOf(watchers);
         const [failed, used] = await using(system, () => place(context, generator, ratePerSecond));
         await setTimeout(REST_MS / 3);
