@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from "node:fs";
+import { type Dirent, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Figures } from "./measure.ts";
 
@@ -35,15 +35,22 @@ export function slopeOf(line: readonly (readonly [x: number, y: number])[]): num
   return line.reduce((sum, [x, y]) => sum + (x - meanX) * (y - meanY), 0) / variance;
 }
 
-/** Bytes that a folder takes on its disk. */
+/** Bytes that a folder takes on its disk; what goes meanwhile counts as nothing. */
 export function diskBytes(folder: string): number {
-  let sum = 0;
-  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
-    if (!entry.isFile()) continue;
-    const { blocks } = statSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false }) ?? {
-      blocks: 0,
-    };
-    sum += blocks * 512;
+  return entriesOf(folder).reduce((sum, entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return sum + diskBytes(path);
+    return sum + (statSync(path, { throwIfNoEntry: false })?.blocks ?? 0) * BLOCK_BYTES;
+  }, 0);
+}
+
+const BLOCK_BYTES = 512;
+
+function entriesOf(folder: string): readonly Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
   }
-  return sum;
 }
