@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import {
   Health,
   HealthCheckResponse_ServingStatus as Status,
@@ -183,6 +183,8 @@ it("keeps its streams over a restart of nats-server", async () => {
 
 it("tells health watchers when NATS is gone, and when it is back", async () => {
   const health = system.client(Health);
+  // The server was killed before: a first state that is not serving would be mistaken for the change.
+  await vi.waitFor(() => expect(system.health.isReady()).toBe(true), { timeout: 20_000 });
   const statuses: number[] = [];
   await readUntil(
     (signal) => health.watch({ service: OrderService.typeName }, { signal }),
