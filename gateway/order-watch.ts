@@ -118,9 +118,12 @@ export async function* watchOrders(
   const seen = new LRUCache<string, Sight>({ max: SEEN_MAX });
   const feed = deps.orderFeeds.join(tenant, (change) => mailbox.put(change.key, change));
   let position = resume ?? 0;
+  const storedSince = (sequence: number) =>
+    deps.client.changesSince(ORDER_KIND, OrderStateSchema, tenant, sequence, limits.watchPendingMax);
   try {
     await untilReady(feed, deps.clock, context.signal);
-    const missed = resume === undefined ? undefined : feed.since(resume);
+    // A gateway that was restarted remembers nothing: the bucket has the newest state of what changed since.
+    const missed = resume === undefined ? undefined : (feed.since(resume) ?? (await storedSince(resume)));
     for (const change of missed ?? []) mailbox.put(change.key, change);
     // Without a snapshot nobody knows what the reader has: an order may have matched when it last saw it.
     let isResumed = missed !== undefined;

@@ -46,6 +46,8 @@ export function createActorClient(options: ActorClientOptions): ActorClient {
     read: (kind, schema, address, timeoutMs) => reads.read(kind, schema, address, timeoutMs),
     readMany: (kind, schema, tenant, keys, timeoutMs) =>
       reads.readMany(kind, schema, tenant, keys, timeoutMs),
+    changesSince: (kind, schema, tenant, sequence, countMax) =>
+      reachable(reads.changesSince(kind, schema, tenant, sequence, countMax)),
     scan: (kind, schema, tenant, prefix, countMax) =>
       reachable(reads.scan(kind, schema, tenant, prefix, countMax)),
     list: (tenant, name, after, countMax, matches) =>

@@ -76,6 +76,30 @@ export class ClientReads {
     return updates;
   }
 
+  /** See ActorClient.changesSince. */
+  async changesSince<S extends DescMessage>(
+    kind: string,
+    schema: S,
+    tenant: string,
+    sequence: number,
+    countMax: number,
+  ): Promise<readonly RecordUpdate<S>[] | undefined> {
+    const { bus, topology } = this.#options;
+    const { actors } = topology.streams;
+    if (sequence > (await bus.status(actors)).lastSequence) return undefined;
+    const updates: RecordUpdate<S>[] = [];
+    for (let next = sequence + 1; ;) {
+      const page = await bus.range(actors, topology.record(kind, tenant, "*"), next, RECORDS_PER_GET_MAX);
+      for (const message of page) {
+        const update = recordUpdate(schema, message);
+        if (update !== undefined) updates.push(update);
+        next = message.sequence + 1;
+      }
+      if (page.length === 0) return updates;
+      if (updates.length > countMax) return undefined;
+    }
+  }
+
   async #read(kind: string, tenant: string, key: string, timeoutMs?: number): Promise<RawRead> {
     assert(
       isToken(kind) && isToken(tenant) && isKey(key),

@@ -133,6 +133,17 @@ export interface ActorClient {
     keys: readonly string[],
     timeoutMs?: number,
   ): Promise<ReadonlyMap<string, ReadResult<S>>>;
+  /**
+   * Newest states of the records of a kind and tenant that were stored behind a sequence of the bucket, oldest first.
+   * Undefined if they are more than `countMax`, or the bucket does not reach that far.
+   */
+  changesSince<S extends DescMessage>(
+    kind: string,
+    schema: S,
+    tenant: string,
+    sequence: number,
+    countMax: number,
+  ): Promise<readonly RecordUpdate<S>[] | undefined>;
   /** All records of a kind and tenant whose key starts with `prefix`, from the bucket; for bounded sets only. */
   scan<S extends DescMessage>(
     kind: string,

@@ -95,7 +95,7 @@ it("shows a watcher of all orders each new one, and what stops to match once mor
   });
 });
 
-it("resumes behind a cursor without a snapshot, and begins anew with one that is too old", async () => {
+it("resumes behind a cursor without a snapshot, at any gateway, and begins anew with a foreign one", async () => {
   const client = system.client(OrderService);
   const first = await readUntil(
     (signal) => client.watchOrders({ filter: { customerId: "w-3" } }, { signal }),
@@ -115,11 +115,17 @@ it("resumes behind a cursor without a snapshot, and begins anew with one that is
     },
   );
   expect(resumed.map(({ event }) => event.case)).not.toContain("snapshot");
-  const old = await readUntil(
-    (signal) => client.watchOrders({ filter: { customerId: "w-3" }, cursor: "1" }, { signal }),
+  const restarted = system.client(OrderService, await system.addGateway());
+  const again = await readUntil(
+    (signal) => restarted.watchOrders({ filter: { customerId: "w-3" }, cursor }, { signal }),
     () => true,
   );
-  expect(old[0]?.event.case).toBe("snapshot");
+  expect(again[0]?.event).toMatchObject({ case: "update", value: { order: { id: missed.order?.id } } });
+  const foreign = await readUntil(
+    (signal) => client.watchOrders({ filter: { customerId: "w-3" }, cursor: "999999999" }, { signal }),
+    () => true,
+  );
+  expect(foreign[0]?.event.case).toBe("snapshot");
   const bad = client.watchOrders({ cursor: "nonsense" })[Symbol.asyncIterator]().next();
   expect(ConnectError.from(await bad.catch((thrown: unknown) => thrown)).code).toBe(Code.InvalidArgument);
 });
