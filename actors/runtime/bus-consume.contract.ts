@@ -267,6 +267,10 @@ export function consumeContract(c: ContractContext): void {
       expect(seen).toHaveLength(3);
     });
 
+    it("are refused when they are too large", () => {
+      expect(() => c.bus.publish("load.core.0", new Uint8Array(1_100_000))).toThrow(/payload/);
+    });
+
     it("are answered, or nobody is there, or nobody answers", async () => {
       const subject = `read.core.${c.fresh()}`;
       expect(await c.bus.request(subject, bytes("?"), 1_000)).toBeUndefined();

@@ -115,7 +115,7 @@ export class BusError extends Error {
 
 /** NATS as the runtime sees it. Reads throw BusError when no complete answer came in time. */
 export interface Bus {
-  /** Core publish: at most once, no answer. */
+  /** Core publish: at most once, no answer. @throws Error if it is larger than a message may be */
   publish(subject: string, data: Uint8Array, headers?: Headers, replyTo?: string): void;
   subscribe(
     subject: string,

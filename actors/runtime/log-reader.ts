@@ -36,8 +36,6 @@ export interface RawRead {
 const IDS_PER_QUESTION_MAX = 64;
 /** Reads of this process that wait for an answer; more are refused as overloaded. */
 const READS_WAITING_MAX = 16_384;
-/** The second time in small questions: the answer to the first may have been too large for one message. */
-const IDS_AGAIN_MAX = 4;
 /** One question to the owner. */
 const ASK_TIMEOUT_MS = 500;
 /** Questions to the owner before the bucket is read. */
@@ -149,7 +147,7 @@ export class LogReader {
       const reads =
         attempt % (ASKS_MAX + 1) === 0
           ? await this.#readBucket(lane, asks, sequenceMin)
-          : await this.#askOwnerInParts(lane, asks, sequenceMin, askMs, attempt);
+          : await this.#askOwner(lane, asks, sequenceMin, askMs);
       if (reads) return reads;
       const nowMs = clock.monotonicMs();
       if (nowMs >= deadlineMs) {
@@ -159,23 +157,6 @@ export class LogReader {
       const restMs = Math.min(startedMs + ASK_AGAIN_MS, deadlineMs) - nowMs;
       if (restMs > 0) await sleep(clock, restMs);
     }
-  }
-
-  async #askOwnerInParts(
-    lane: Lane,
-    asks: readonly Ask[],
-    sequenceMin: bigint,
-    askMs: number,
-    attempt: number,
-  ): Promise<readonly RawRead[] | undefined> {
-    if (attempt === 1 || asks.length <= IDS_AGAIN_MAX) return this.#askOwner(lane, asks, sequenceMin, askMs);
-    const questions: Promise<readonly RawRead[] | undefined>[] = [];
-    for (let at = 0; at < asks.length; at += IDS_AGAIN_MAX) {
-      questions.push(this.#askOwner(lane, asks.slice(at, at + IDS_AGAIN_MAX), sequenceMin, askMs));
-    }
-    const answers = await Promise.all(questions);
-    const reads = answers.filter((answer) => answer !== undefined);
-    return reads.length === answers.length ? reads.flat() : undefined;
   }
 
   async #askOwner(
@@ -192,9 +173,13 @@ export class LogReader {
       const message = await bus.request(subject, encode(ReadRequestSchema, question), askMs);
       if (message === undefined) return undefined;
       const { records, logSequence } = fromBinary(ReadReplySchema, message.data);
-      if (records.length !== asks.length || logSequence < sequenceMin) return undefined;
+      if (records.length === 0 || records.length > asks.length || logSequence < sequenceMin) return undefined;
       seen.see(lane.group, lane.log, logSequence);
-      return records.map((bytes) => ({ record: decodeRecord(bytes), asOfMs: undefined }));
+      const reads = records.map((bytes) => ({ record: decodeRecord(bytes), asOfMs: undefined }));
+      // What did not fit into one message is asked for by itself.
+      const rest = asks.slice(records.length);
+      const others = rest.length === 0 ? [] : await this.#askOwner(lane, rest, sequenceMin, askMs);
+      return others && [...reads, ...others];
     } catch (error) {
       log.warn({ err: error, log: lane.log }, "question to an owner failed");
       return undefined;

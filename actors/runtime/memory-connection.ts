@@ -104,6 +104,7 @@ export class MemoryConnection implements Bus {
   }
 
   publish(subject: string, data: Uint8Array, headers: Headers = {}, replyTo = ""): void {
+    if (data.length > LIMITS.messageBytesMax) throw new RangeError(`${data.length} bytes exceed max_payload`);
     const fate = this.#fate("publish", subject);
     this.enter(() => this.#send(fate, () => this.server.route({ subject, data, headers, replyTo })));
   }

@@ -5,6 +5,7 @@ import {
   RecordSchema,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Bus, CoreMessage, Subscription } from "./bus.ts";
+import { LIMITS } from "./limits.ts";
 import { recordName } from "./record.ts";
 import type { RecordId, RecordStore } from "./record-store.ts";
 import { encode } from "./encode.ts";
@@ -70,13 +71,22 @@ export class Reads {
     const reply = create(ReadReplySchema, {
       epoch,
       logSequence: BigInt(lastSequence()),
-      records: records.map((record) => visible(record?.committed ?? ABSENT)),
+      records: fitting(records.map((record) => visible(record?.committed ?? ABSENT))),
     });
     bus.publish(message.replyTo, encode(ReadReplySchema, reply));
   }
 }
 
 const ABSENT = new Uint8Array(0);
+/** Tag and length of a record in the answer. */
+const FRAME_BYTES = 8;
+
+/** The first ones, as many as one message holds: the caller asks for the others again. One record always fits. */
+function fitting(records: readonly Uint8Array[]): Uint8Array[] {
+  let room = LIMITS.messageBytesMax - LIMITS.headerBytesMax;
+  const end = records.findIndex(({ length }) => (room -= length + FRAME_BYTES) < 0);
+  return end < 0 ? [...records] : records.slice(0, end);
+}
 
 /** A record that only remembers a refusal is no actor yet. */
 function visible(committed: Uint8Array): Uint8Array {

@@ -10,6 +10,11 @@ import { LIMITS } from "./limits.ts";
 import type { PendingReply } from "./step-context.ts";
 import { encode } from "./encode.ts";
 
+/** What a reply takes beside its body. */
+const FRAME_BYTES = 32;
+/** A refusal is a reason, a sentence and some words more. */
+const REFUSAL_BYTES_MAX = 4_096;
+
 /** Sends replies over core NATS, those for one caller together. A caller that misses one asks again. */
 export function publishReplies(
   bus: Bus,
@@ -17,11 +22,27 @@ export function publishReplies(
   replies: readonly PendingReply[],
 ): void {
   for (const [subject, list] of bySubject(replies)) {
-    for (let from = 0; from < list.length; from += LIMITS.repliesPerMessageMax) {
-      const part = list.slice(from, from + LIMITS.repliesPerMessageMax);
+    for (const part of parts(list))
       bus.publish(subject, encode(RepliesSchema, create(RepliesSchema, { ...head, replies: part })));
-    }
   }
+}
+
+/** As many together as one message holds. */
+function* parts(list: readonly Reply[]): Generator<Reply[]> {
+  let part: Reply[] = [];
+  let bytes = 0;
+  for (const reply of list) {
+    const size =
+      FRAME_BYTES + (reply.result.case === "reply" ? reply.result.value.length : REFUSAL_BYTES_MAX);
+    if (part.length === LIMITS.repliesPerMessageMax || bytes + size > LIMITS.commitBytesMax) {
+      yield part;
+      part = [];
+      bytes = 0;
+    }
+    part.push(reply);
+    bytes += size;
+  }
+  if (part.length > 0) yield part;
 }
 
 function bySubject(replies: readonly PendingReply[]): ReadonlyMap<string, Reply[]> {

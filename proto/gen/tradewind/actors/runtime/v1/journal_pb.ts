@@ -2180,7 +2180,7 @@ export type ReadReply = Message<"tradewind.actors.runtime.v1.ReadReply"> & {
   logSequence: bigint;
 
   /**
-   * One for each id asked for; empty where there is no record.
+   * For the first of the ids asked for, as many as one message holds; empty where there is no record.
    *
    * @generated from field: repeated bytes records = 3;
    */
@@ -2202,7 +2202,7 @@ export type ReadReplyJson = {
   logSequence?: string;
 
   /**
-   * One for each id asked for; empty where there is no record.
+   * For the first of the ids asked for, as many as one message holds; empty where there is no record.
    *
    * @generated from field: repeated bytes records = 3;
    */
