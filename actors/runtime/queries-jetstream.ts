@@ -181,7 +181,9 @@ export async function purgeAcked(
   consumer: string,
   filter: string,
 ): Promise<number> {
-  const info = await requests.api<{ ack_floor: { stream_seq: number } }>(`CONSUMER.INFO.${stream}.${consumer}`);
+  const info = await requests.api<{ ack_floor: { stream_seq: number } }>(
+    `CONSUMER.INFO.${stream}.${consumer}`,
+  );
   return purge(requests, stream, filter, info.ack_floor.stream_seq + 1);
 }
 
