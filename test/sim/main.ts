@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { runInThreads, type Failure, type Totals } from "./threads.ts";
 import { PLANTS } from "./plants.ts";
@@ -9,6 +9,7 @@ const HELP = `node .node/run.cjs test/sim/main.ts [options]
   --from S      first seed (1); without it the seeds that have failed before go first
   --plant NAME  run with one planted bug: it must be found
   --plants      run every planted bug until it is found, at most N seeds each
+  --record      with --plants: search from the first seed on, and record what is found
   --trace       run one seed and print all that happens
   --jobs J      threads (one for each core)
 `;
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     from: { type: "string" },
     plant: { type: "string" },
     plants: { type: "boolean", default: false },
+    record: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
     jobs: { type: "string", default: String(availableParallelism()) },
     help: { type: "boolean", default: false },
@@ -75,27 +77,51 @@ async function runSeeds(plant: string | undefined): Promise<boolean> {
   return failures.length === 0;
 }
 
-async function firstFailure(plant: string, list: readonly number[]): Promise<string> {
-  const { failures } = await runInThreads({ seeds: list, plant, jobs: 1, failuresMax: 1 });
-  const [failure] = failures;
-  return failure === undefined ? `NOT FOUND in ${list.length}` : `seed ${failure.seed}: ${failure.invariant}`;
+const FOUND = new URL("found.json", import.meta.url);
+
+/** First seed that finds each planted bug, as it was when they were last recorded. */
+function recordedSeeds(): Record<string, number> {
+  return JSON.parse(readFileSync(FOUND, "utf8")) as Record<string, number>;
+}
+
+/** Looks where the bug was found before, then from the first seed on. */
+async function firstFailure(plant: string, list: readonly number[]): Promise<Failure | undefined> {
+  const recorded = values.record ? undefined : recordedSeeds()[plant];
+  for (const seeds of [recorded === undefined ? [] : [recorded], list]) {
+    const { failures } = await runInThreads({ seeds, plant, jobs: 1, failuresMax: 1 });
+    if (failures[0] !== undefined) return failures[0];
+  }
+  return undefined;
 }
 
 /** Each planted bug by itself, the threads side by side. */
 async function runPlants(): Promise<boolean> {
   const waiting = [...PLANTS];
+  const found: Record<string, number> = {};
   let isComplete = true;
   const run = async () => {
     for (let plant = waiting.shift(); plant !== undefined; plant = waiting.shift()) {
       const { name, rule } = plant;
       const list = Array.from({ length: seeds }, (_, i) => from + i);
-      const found = await firstFailure(name, list).catch((error: unknown) => `BROKEN: ${String(error)}`);
-      isComplete &&= found.startsWith("seed");
-      say(`${rule.padEnd(4)} ${name.padEnd(44)} ${found}`);
+      try {
+        const failure = await firstFailure(name, list);
+        isComplete &&= failure !== undefined;
+        if (failure !== undefined) found[name] = failure.seed;
+        const what = failure && `seed ${failure.seed}: ${failure.invariant}`;
+        say(`${rule.padEnd(4)} ${name.padEnd(44)} ${what ?? `NOT FOUND in ${seeds}`}`);
+      } catch (error) {
+        isComplete = false;
+        say(`${rule.padEnd(4)} ${name.padEnd(44)} BROKEN: ${String(error)}`);
+      }
     }
   };
   await Promise.all(Array.from({ length: jobs }, run));
+  if (values.record) writeFileSync(FOUND, `${JSON.stringify(inOrder(found), undefined, 2)}\n`);
   return isComplete;
+}
+
+function inOrder(found: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(PLANTS.flatMap(({ name }) => (name in found ? [[name, found[name] ?? 0]] : [])));
 }
 
 async function trace(): Promise<boolean> {

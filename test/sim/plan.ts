@@ -129,7 +129,7 @@ export function drawPlan(seed: number): Plan {
 function drawRates(dice: Dice): FaultRates {
   const some = (rates: readonly number[]) => dice.pick([0, 0, ...rates]);
   return {
-    delayMsMax: dice.pick([0, 1, 3, 15]),
+    delayMsMax: dice.pick([0, 0, 1, 3, 15]),
     slowRate: some([0.02, 0.1]),
     slowMsMax: dice.pick([100, 900]),
     lostRequestRate: some([0.01, 0.05]),
@@ -166,7 +166,7 @@ function drawLimits(dice: Dice, leaseMs: number): Plan["limits"] {
     recordsDirtyMax: dice.pick([20_000, 4]),
     listPageEntriesMax: dice.pick([64, 2]),
     scheduleDelayMs: dice.pick([1_000, 100]),
-    projectionDelayMs: dice.pick([50, 5, 400]),
+    projectionDelayMs: dice.pick([50, 5, 2, 400]),
     purgeEveryMs: dice.pick([400, 5_000]),
     idlePositionMs: dice.pick([1_000, 30_000]),
     inputsQueuedMax: dice.pick([20_000, 20]),

@@ -25,7 +25,7 @@ async function simulate(...options: readonly string[]): Promise<string> {
 it(
   "keeps every promise in all schedules",
   async () => {
-    const report = await simulate("--seeds", "500");
+    const report = await simulate("--seeds", "600");
     process.stdout.write(`simulator: ${report}`);
     expect(report).toMatch(/^\d+ schedules in .*\n$/);
   },

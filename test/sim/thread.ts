@@ -19,6 +19,7 @@ function run(seed: number) {
 }
 
 port.on("message", (seeds: readonly number[]) => {
+  if (seeds.length === 0) return port.close();
   // In a macrotask of its own: a schedule flushes microtasks, which cannot be done from within one.
   setImmediate(() => {
     const results = [];

@@ -65,10 +65,10 @@ export async function runInThreads(options: RunOptions): Promise<RunResult> {
       const feed = () => {
         const block = failures.length >= failuresMax ? [] : seeds.slice(next, next + BLOCK_SEEDS);
         next += block.length;
-        if (block.length === 0) return void thread.terminate().then(() => resolve(), reject);
-        thread.postMessage(block);
+        thread.postMessage(block); // an empty one ends the thread
       };
       thread.on("error", reject);
+      thread.on("exit", resolve);
       thread.on("message", (results: readonly ScheduleResult[]) => {
         for (const result of results) {
           add(totals, result);
