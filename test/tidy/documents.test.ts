@@ -32,6 +32,15 @@ describe("documents", () => {
     expect(commandViolations(readme)).toEqual([]);
   });
 
+  it("docs/operations.md: every metric of every role has its row, and no other", () => {
+    const page = readFileSync(join(root, "docs/operations.md"), "utf8");
+    const told = new Set(page.match(/(?<=`)tradewind_[a-z_]+/g));
+    const made = allSources()
+      .filter(({ path }) => !/^(test|bench|platform)\/|\.test\.ts$/.test(path))
+      .flatMap(({ text }) => text.match(/(?<=")tradewind_[a-z_]+(?=")/g) ?? []);
+    expect([...told].toSorted()).toEqual([...new Set(made)].toSorted());
+  });
+
   it("every setting of every role is in a table that says what the code says (npm run docs)", async () => {
     expect(strayedSettings(allSources())).toEqual([]);
     const settings = await allSettings();
