@@ -30,7 +30,17 @@ const OPERATING = [
   "k8s/base/kustomization.yaml",
   "k6/smoke.ts",
 ];
-const PAPERS = ["README.md", "LICENSE", ".nvmrc", ".npmrc", ".oxlintrc.json", ".oxfmtrc.json", ".ci/run"];
+const PAPERS = [
+  "README.md",
+  "CONTRIBUTING.md",
+  "CHANGELOG.md",
+  "LICENSE",
+  ".nvmrc",
+  ".npmrc",
+  ".oxlintrc.json",
+  ".oxfmtrc.json",
+  ".ci/run",
+];
 const FOLDERS = [
   "proto/api",
   "proto/actors",
