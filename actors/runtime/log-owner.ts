@@ -49,7 +49,10 @@ export interface LogOwnerOptions extends TakeoverOptions {
 /** Why an owner ended. */
 export type OwnerEnd = "handed-over" | "fenced" | "aborted" | "failed";
 
-/** One log as its owner works on it: read – apply – commit – derive. Made by a takeover; lives until it is lost or handed over. */
+/**
+ * One log as its owner works on it: read – apply – commit – derive. Made by a takeover; lives until it is lost
+ * or handed over.
+ */
 export class LogOwner {
   readonly log: number;
   readonly queue: InputQueue;
@@ -375,7 +378,10 @@ export class LogOwner {
     return false;
   }
 
-  /** Too large for one message: back to the last commit, then with half of it, or without the one step that is too large. */
+  /**
+   * Too large for one message: back to the last commit, then with half of it, or without the one step that is
+   * too large.
+   */
   #shrink(draft: Draft, why: string): void {
     draft.rollback();
     this.queue.putBack(draft.taken, this.#positions);
@@ -396,8 +402,8 @@ export class LogOwner {
   }
 
   /**
-   * J23: an owner that may have been replaced does not answer. Its lease keeps others off; where it has run out, it counts
-   * again from the next append on that shows that nobody has come.
+   * J23: an owner that may have been replaced does not answer. Its lease keeps others off; where it has run out, it
+   * counts again from the next append on that shows that nobody has come.
    */
   #isFresh(): boolean {
     const { clock, lease } = this.#options;

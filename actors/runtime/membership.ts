@@ -106,7 +106,8 @@ export class Membership {
   isGone(life: string): boolean {
     const [worker = "", started] = life.split("@");
     if (worker === this.#options.workerId) return life !== this.life;
-    // All renewals before the newest of our own that we have seen have come: silence since then may be our own deafness.
+    // All renewals before the newest of our own that we have seen have come: silence since then may be our own
+    // deafness.
     const heardMs = this.#heardMs;
     const member = this.#members.get(worker);
     if (member === undefined) return heardMs - this.#listeningSinceMs > UNSEEN_MS_MAX;

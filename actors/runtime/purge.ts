@@ -33,8 +33,8 @@ export async function journalPressure(bus: Bus, topology: Topology): Promise<num
 }
 
 /**
- * Drops journal messages that nobody needs any more (J2, J3): below every log's position and watermarks, older than a day
- * (any age when space runs out, J24), never the last message of a log. Any worker may do it.
+ * Drops journal messages that nobody needs any more (J2, J3): below every log's position and watermarks, older than
+ * a day (any age when space runs out, J24), never the last message of a log. Any worker may do it.
  */
 export async function purgeJournal(
   bus: Bus,

@@ -1,6 +1,7 @@
 /**
- * One of several may hold it at a time. The logs of a worker share one: while the input that one of them has announced in
- * a crash loop is not committed, no other applies anything, so that a crash is certainly that input's doing (J12).
+ * One of several may hold it at a time. The logs of a worker share one: while the input that one of them has
+ * announced in a crash loop is not committed, no other applies anything, so that a crash is certainly that input's
+ * doing (J12).
  */
 export class Turn {
   #taken: Promise<void> | undefined;

@@ -30,7 +30,10 @@ export interface WorkerOptions {
   readonly log: Logger;
   readonly topology: Topology;
   readonly group: string;
-  /** Unique among live workers of the group; a restarted process may keep it and then needs not wait for its old lease. */
+  /**
+   * Unique among live workers of the group; a restarted process may keep it and then needs not wait for its old
+   * lease.
+   */
   readonly workerId: string;
   readonly actors: readonly ActorDefinition[];
   readonly projections: readonly ProjectionDefinition[];

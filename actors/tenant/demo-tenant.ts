@@ -8,8 +8,8 @@ const REQUEST_ID = "demo-tenant-by-default";
 const TIMEOUT_MS = 20_000;
 
 /**
- * Opens the demo tenant with the default settings. It is one request for ever, so a tenant that has been set up since stays
- * as it is. @returns false if nobody answered in time: try again
+ * Opens the demo tenant with the default settings. It is one request for ever, so a tenant that has been set up
+ * since stays as it is. @returns false if nobody answered in time: try again
  */
 export async function ensureDemoTenant(client: ActorClient): Promise<boolean> {
   try {

@@ -1,6 +1,6 @@
 /**
- * Loaded into a worker by NODE_OPTIONS=--import. While the file POISON_FILE exists, the handler of PlaceOrder throws, or
- * ends the process, at orders whose metadata ask for it: a defect as a new build may bring it.
+ * Loaded into a worker by NODE_OPTIONS=--import. While the file POISON_FILE exists, the handler of PlaceOrder
+ * throws, or ends the process, at orders whose metadata ask for it: a defect as a new build may bring it.
  */
 import { existsSync } from "node:fs";
 import { orderActor } from "../../../actors/order/order-actor.ts";

@@ -39,7 +39,8 @@ const NEW_RPC: readonly Edit[] = [
     path: STOCK,
     find: "function availableOf(",
     replace:
-      "function noteInterest({ state }: StockContext) {\n  state.interest += 1n;\n  return {};\n}\n\nfunction availableOf(",
+      "function noteInterest({ state }: StockContext) {\n  state.interest += 1n;\n  return {};\n}\n\n" +
+      "function availableOf(",
   },
   {
     path: ORDER,
