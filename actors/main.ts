@@ -153,7 +153,7 @@ function openDemoTenant(shared: Omit<TaskWorkerOptions, "services">, { signal }:
   const onError = (error: unknown) => shared.log.error({ err: error }, "the demo tenant cannot be opened");
   void open()
     .catch(onError)
-    .finally(() => client.close());
+    .finally(() => void client.close());
 }
 
 const circuitOpen = gauge({
