@@ -79,7 +79,7 @@ it("says overloaded when the store is full, and remembers it for a while", async
     isConnected: () => true,
   };
   const writer = new InboxWriter({ bus, clock, random: seededRandom(3), topology, log: silentLogger });
-  const error = { kind: "overloaded", retryAfterMs: 5_000 };
+  const error = { kind: "overloaded", retryAfterMs: 5_000, message: "the store is full" };
   await expect(writer.append("core", 0, entry("a"))).rejects.toMatchObject(error);
   expect(writer.isFull()).toBe(true);
   await clock.pass(5_001);

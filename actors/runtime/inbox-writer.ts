@@ -216,10 +216,11 @@ export class InboxWriter {
     // An earlier copy may be stored, and its id may be out of the window: the refusal says nothing of that one.
     if (isDoubtful) return lateError(lane);
     const reason = outcome.kind === "refused" ? outcome.reason : "unexpected conflict";
-    const text = `${lane.subject} does not accept messages: ${reason}`;
+    // For the operator; callers are not told in the server's words.
+    this.#options.log.warn({ subject: lane.subject, reason }, "message to an inbox was refused");
     return isFull
-      ? new CallError("overloaded", text, FULL_RETRY_AFTER_MS)
-      : new CallError("unavailable", text);
+      ? new CallError("overloaded", "the store is full", FULL_RETRY_AFTER_MS)
+      : new CallError("unavailable", "the message was not accepted");
   }
 }
 
