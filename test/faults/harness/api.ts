@@ -44,7 +44,7 @@ const RETRYABLE: ReadonlySet<string> = new Set([
 const CODES =
   /^(canceled|unknown|invalid_argument|deadline_exceeded|not_found|already_exists|permission_denied|resource_exhausted|failed_precondition|aborted|out_of_range|unimplemented|internal|unavailable|data_loss|unauthenticated)$/;
 /** What no client may see: stacks, paths, words of the driver. */
-const INSIDES = /\bat \S+ \(|node_modules|\.ts\b|jetstream|no responders|\b10\d{3}\b|ECONN|NatsError/i;
+const INSIDES = /\bat \S+ \(|node_modules|\.ts\b|jetstream|no responders|\(\d{3}\/\d{5}\)|ECONN|NatsError/i;
 
 /** Plain JSON calls to any of several gateways, as a client makes them: a call that failed is repeated elsewhere. */
 export class Api {
