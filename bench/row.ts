@@ -66,12 +66,17 @@ export function closedRow(
 ): Row {
   const { min, max } = orders.lines;
   const lines = min === max ? `${min} line${min === 1 ? "" : "s"}` : `${min} to ${max} lines`;
-  const products = orders.isHot ? "one hot product" : "100 products";
+  const products = orders.isHot ? "1 line, one hot product" : `${lines}, 100 products`;
+  const { workers, recordsCachedMax } = needs;
+  const extras = [
+    ...(workers === undefined ? [] : [`${workers} worker${workers === 1 ? "" : "s"}, provider over HTTP`]),
+    ...(recordsCachedMax === undefined ? [] : [`${recordsCachedMax} records cached per log`]),
+  ];
   return {
     name,
     group,
     needs,
-    about: `closed loop, ${inFlight} in flight, ${lines}, ${products}`,
+    about: [`closed loop, ${inFlight} in flight, ${products}`, ...extras].join(", "),
     run: async (context) => {
       const generator = await warmGenerator(context, orders);
       return closedFigures(context, generator, inFlight);
