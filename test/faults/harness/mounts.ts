@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { sleep, systemClock } from "../../../platform/clock.ts";
-import { type NatsServer, startNatsServer } from "../../../platform/nats-server/index.ts";
-import { testBinary } from "../../../platform/nats-server/testing.ts";
+import type { NatsServer } from "../../../platform/nats-server/index.ts";
+import { startDiskServer } from "./disk-server.ts";
 
 const run = promisify(execFile);
 const LOOP_BYTES = "384M";
@@ -50,16 +50,19 @@ export async function whyNoMounts(): Promise<string | undefined> {
 
 /** A server whose store is on a disk in memory of a size. */
 export async function tmpfsDisk(bytes: string, maxFileStoreBytes?: number): Promise<TmpfsDisk> {
-  const dir = mkdtempSync(join(tmpdir(), "tradewind-tmpfs-"));
+  const base = mkdtempSync(join(tmpdir(), "tradewind-tmpfs-"));
+  const dir = join(base, "disk");
+  mkdirSync(dir);
   await run("mount", ["-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", dir]);
-  const server = await startOn(dir, maxFileStoreBytes);
+  const limit = maxFileStoreBytes === undefined ? {} : { maxFileStoreBytes };
+  const server = await startDiskServer({ storeDir: dir, runDir: join(base, "run"), ...limit });
   return {
     server,
     grow: async (more) => void (await run("mount", ["-o", `remount,size=${more}`, dir])),
     [Symbol.asyncDispose]: async () => {
       await server.stop();
       await unmount(dir);
-      rmSync(dir, { recursive: true, force: true });
+      rmSync(base, { recursive: true, force: true });
     },
   };
 }
@@ -73,10 +76,12 @@ export async function loopDisk(): Promise<LoopDisk> {
   await run("mkfs.ext4", ["-q", "-F", image]);
   const mount = () => run("mount", ["-o", "loop", image, dir]);
   await mount();
-  const server = await startOn(dir, undefined);
+  const server = await startDiskServer({ storeDir: dir, runDir: join(base, "run") });
   return {
     server,
     cutPower: async () => {
+      // At one moment: a server that went on would answer though its disk is gone.
+      server.freeze();
       await run("python3", ["-c", SHUTDOWN_NO_LOG_FLUSH, dir]);
       await server.kill();
       await unmount(dir);
@@ -91,13 +96,7 @@ export async function loopDisk(): Promise<LoopDisk> {
   };
 }
 
-async function startOn(dir: string, maxFileStoreBytes: number | undefined): Promise<NatsServer> {
-  const dataDir = join(dir, "nats");
-  const limit = maxFileStoreBytes === undefined ? {} : { maxFileStoreBytes };
-  return startNatsServer({ binary: await testBinary(), dataDir, ...limit });
-}
-
-/** The guardian of a killed server may look at the folder for a moment. */
+/** A killed process gives its files back a moment later. */
 async function unmount(dir: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
