@@ -51,7 +51,7 @@ describe("a part", () => {
   it("is that of the innermost function which has one", () => {
     const wire = "node_modules/@bufbuild/protobuf/dist/esm/wire/binary-encoding.js";
     const toBinary = "node_modules/@bufbuild/protobuf/dist/esm/to-binary.js";
-    expect(partOf([place("actors/runtime/draft.ts"), place(toBinary), place(wire)])).toBe("encode");
+    expect(partOf([place("actors/runtime/log/draft.ts"), place(toBinary), place(wire)])).toBe("encode");
     expect(partOf([place("actors/order/order-actor.ts")])).toBe("handlers");
     expect(partOf([place("actors/payment/payment-tasks.ts")])).toBe("tasks");
   });

@@ -1,4 +1,4 @@
-import type { StoredMessage } from "./bus.ts";
+import type { StoredMessage } from "./bus/bus.ts";
 import type { StoredEvent } from "./client.ts";
 import { HEADER } from "./headers.ts";
 import type { Topology } from "./topology.ts";

@@ -8,8 +8,8 @@ export { defineProjection, on } from "./projection.ts";
 export type { EventMeta, ProjectionContext, ProjectionDefinition } from "./projection.ts";
 export { createTopology, isKey, isToken } from "./topology.ts";
 export type { Topology } from "./topology.ts";
-export { createActorClient } from "./actor-client.ts";
-export type { ActorClientOptions } from "./actor-client.ts";
+export { createActorClient } from "./client/actor-client.ts";
+export type { ActorClientOptions } from "./client/actor-client.ts";
 export { CallError } from "./client.ts";
 export type {
   ActorAddress,
@@ -23,15 +23,15 @@ export type {
   Watch,
 } from "./client.ts";
 export { LIMITS } from "./limits.ts";
-export { startWorker } from "./worker.ts";
-export type { Bus } from "./bus.ts";
-export type { TaskWorkerOptions, Worker, WorkerOptions } from "./worker.ts";
-export { startTaskWorker } from "./task-worker.ts";
-export type { TaskWorker } from "./task-worker.ts";
-export { createJetStreamBus } from "./bus-jetstream.ts";
-export type { JetStreamBus } from "./bus-jetstream.ts";
-export { ensureTopology } from "./bootstrap-jetstream.ts";
-export { examineLogs } from "./examine.ts";
-export type { LogCondition } from "./examine.ts";
-export { examineStreams } from "./examine-jetstream.ts";
-export type { StreamCondition } from "./examine-jetstream.ts";
+export { startWorker } from "./worker/worker.ts";
+export type { Bus } from "./bus/bus.ts";
+export type { TaskWorkerOptions, Worker, WorkerOptions } from "./worker/worker.ts";
+export { startTaskWorker } from "./tasks/task-worker.ts";
+export type { TaskWorker } from "./tasks/task-worker.ts";
+export { createJetStreamBus } from "./bus/bus-jetstream.ts";
+export type { JetStreamBus } from "./bus/bus-jetstream.ts";
+export { ensureTopology } from "./bus/bootstrap-jetstream.ts";
+export { examineLogs } from "./bus/examine.ts";
+export type { LogCondition } from "./bus/examine.ts";
+export { examineStreams } from "./bus/examine-jetstream.ts";
+export type { StreamCondition } from "./bus/examine-jetstream.ts";

@@ -17,10 +17,10 @@ import {
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { Deferred, type ActorDefinition } from "./actor.ts";
 import { DomainError } from "./domain-error.ts";
-import { MemoryRecord } from "./record.ts";
-import { applyEntry } from "./step.ts";
-import type { StepResult } from "./step-run.ts";
-import type { PendingReply } from "./step-context.ts";
+import { MemoryRecord } from "./step/record.ts";
+import { applyEntry } from "./step/step.ts";
+import type { StepResult } from "./step/step-run.ts";
+import type { PendingReply } from "./step/step-context.ts";
 
 /** Where a probe's clock starts. */
 const START_MS = 1_700_000_000_000;

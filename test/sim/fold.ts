@@ -12,7 +12,7 @@ import {
   type Task,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { type SimState, SimStateSchema } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
-import type { StoredMessage } from "../../actors/runtime/bus.ts";
+import type { StoredMessage } from "../../actors/runtime/bus/bus.ts";
 
 /** Says which invariant is broken, and how. */
 export type Report = (invariant: string, detail: string) => void;

@@ -6,8 +6,8 @@ import {
   TaskBundleSchema,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Clock } from "../../platform/clock.ts";
-import type { MemoryNats } from "../../actors/runtime/bus-memory.ts";
-import type { Bus, StoredMessage } from "../../actors/runtime/bus.ts";
+import type { MemoryNats } from "../../actors/runtime/bus/bus-memory.ts";
+import type { Bus, StoredMessage } from "../../actors/runtime/bus/bus.ts";
 import type { Topology } from "../../actors/runtime/topology.ts";
 import { Fold, type FoldedLog, type Report } from "./fold.ts";
 

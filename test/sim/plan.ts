@@ -1,5 +1,5 @@
 import { Ending } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
-import type { FaultRates } from "../../actors/runtime/bus-memory.ts";
+import type { FaultRates } from "../../actors/runtime/bus/bus-memory.ts";
 import type { LIMITS } from "../../actors/runtime/limits.ts";
 import { Dice } from "./dice.ts";
 import type { ScriptInit } from "./diary-actor.ts";
@@ -82,17 +82,20 @@ const EFFECTS_MAX = 10;
 const DEPTH_MAX = 3;
 /** Schedules in which a worker is paused until another one has its logs, and goes on. */
 const ZOMBIE_RATE = 0.1;
+/** Schedules in which many messages kill the one worker of several logs. */
+const KILLERS_RATE = 0.08;
 
 /** Draws a schedule. The same seed gives the same one. */
 export function drawPlan(seed: number): Plan {
   const dice = new Dice(seed, "plan");
   const hasZombie = dice.chance(ZOMBIE_RATE);
+  const hasKillers = !hasZombie && dice.chance(KILLERS_RATE);
   const opsUntilMs = hasZombie ? 3_000 : dice.pick([800, 1_500, 2_500]);
   const healMs = opsUntilMs + dice.integer(100, 1_200);
   const tenants = TENANTS.slice(0, dice.pick([1, 1, 2]));
   const keys = Array.from({ length: dice.integer(2, 4) }, (_, i) => `k${i}`);
   const system = {
-    workers: hasZombie ? 2 : dice.pick([1, 2, 2, 3]),
+    workers: hasZombie ? 2 : hasKillers ? 1 : dice.pick([1, 2, 2, 3]),
     analyticsWorkers: dice.pick([1, 1, 1, 2]),
     taskWorkers: dice.pick([1, 1, 1, 2]),
     clients: dice.pick([1, 2]),
@@ -102,7 +105,7 @@ export function drawPlan(seed: number): Plan {
   return {
     seed,
     isTight: limits.messageBytesMax !== undefined,
-    logs: dice.pick([1, 2, 2, 3]),
+    logs: hasKillers ? dice.pick([2, 3]) : dice.pick([1, 2, 2, 3]),
     analyticsLogs: dice.pick([1, 1, 2]),
     replicas: dice.pick([1, 3]),
     limits,
@@ -120,7 +123,7 @@ export function drawPlan(seed: number): Plan {
     ...system,
     tenants,
     keys,
-    ops: new OpsPlan(dice, tenants, keys, opsUntilMs).draw(),
+    ops: new OpsPlan(dice, tenants, keys, opsUntilMs, hasKillers).draw(),
     faults: planFaults(new Dice(seed, "faults"), healMs, leaseMs, hasZombie),
     healMs,
   };
@@ -137,7 +140,7 @@ function drawRates(dice: Dice): FaultRates {
     lateRate: some([0.01, 0.05]),
     lateMsMax: dice.pick([50, 1_500]),
     inFlightRate: some([0.02, 0.1]),
-    staleRate: some([0.1, 0.5]),
+    staleRate: dice.pick([0, 0.2, 0.6]),
     staleChangesMax: dice.pick([2, 12]),
     doubleFireRate: some([0.2, 0.8]),
     resetRate: some([0.02, 0.1]),
@@ -162,7 +165,7 @@ function drawLimits(dice: Dice, leaseMs: number): Plan["limits"] {
     commitRecordsMax: dice.pick([600, 4]),
     commitEventsMax: dice.pick([600, 4]),
     batchMessagesMax: dice.pick([900, 16, 3]),
-    recordsCachedMax: dice.pick([20_000, 6, 3]),
+    recordsCachedMax: dice.pick([20_000, 5, 2]),
     recordsDirtyMax: dice.pick([20_000, 4]),
     listPageEntriesMax: dice.pick([64, 2]),
     scheduleDelayMs: dice.pick([1_000, 100]),
@@ -204,13 +207,19 @@ class OpsPlan {
   readonly #poisonRate: number;
   readonly #killRate: number;
 
-  constructor(dice: Dice, tenants: readonly string[], keys: readonly string[], untilMs: number) {
+  constructor(
+    dice: Dice,
+    tenants: readonly string[],
+    keys: readonly string[],
+    untilMs: number,
+    hasKillers: boolean,
+  ) {
     this.#dice = dice;
     this.#tenants = tenants;
     this.#keys = keys;
     this.#untilMs = untilMs;
     this.#poisonRate = dice.pick([0, 0, 0.05]);
-    this.#killRate = dice.pick([0, 0, 0, 0.02, 0.08]);
+    this.#killRate = hasKillers ? 0.12 : dice.pick([0, 0, 0, 0.02]);
   }
 
   draw(): readonly Op[] {

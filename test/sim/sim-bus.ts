@@ -10,7 +10,7 @@ import type {
   StoredMessage,
   StreamStatus,
   Subscription,
-} from "../../actors/runtime/bus.ts";
+} from "../../actors/runtime/bus/bus.ts";
 
 /** What a simulation adds to a bus. */
 export interface SimBusOptions {

@@ -1,7 +1,7 @@
 import type { Clock, TimerHandle } from "../../platform/clock.ts";
 import type { Random } from "../../platform/random.ts";
-import type { Bus } from "../../actors/runtime/bus.ts";
-import type { MemoryNats } from "../../actors/runtime/bus-memory.ts";
+import type { Bus } from "../../actors/runtime/bus/bus.ts";
+import type { MemoryNats } from "../../actors/runtime/bus/bus-memory.ts";
 import { Dice } from "./dice.ts";
 import { SimBus, type SimBusOptions } from "./sim-bus.ts";
 import { START_MS, type VirtualTime } from "./virtual-time.ts";

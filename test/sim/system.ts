@@ -1,9 +1,14 @@
-import { createActorClient } from "../../actors/runtime/actor-client.ts";
-import { MemoryNats, noFaults, randomFaults, type MemoryFaults } from "../../actors/runtime/bus-memory.ts";
+import { createActorClient } from "../../actors/runtime/client/actor-client.ts";
+import {
+  MemoryNats,
+  noFaults,
+  randomFaults,
+  type MemoryFaults,
+} from "../../actors/runtime/bus/bus-memory.ts";
 import type { ActorClient } from "../../actors/runtime/client.ts";
-import { startTaskWorker } from "../../actors/runtime/task-worker.ts";
+import { startTaskWorker } from "../../actors/runtime/tasks/task-worker.ts";
 import { createTopology, type Topology } from "../../actors/runtime/topology.ts";
-import { startWorker, type Worker } from "../../actors/runtime/worker.ts";
+import { startWorker, type Worker } from "../../actors/runtime/worker/worker.ts";
 import { Dice } from "./dice.ts";
 import { diaryActor, simProjection } from "./diary-actor.ts";
 import { OBSERVER } from "./observer.ts";

@@ -30,7 +30,7 @@ describe("layers", () => {
     ["actors/order/a.test.ts", "../runtime/testing.ts"],
     ["actors/order/a.ts", "../../proto/gen/tradewind/common/v1/money_pb.ts"],
     ["actors/main.ts", "./order/order-actor.ts"],
-    ["actors/runtime/bus-jetstream.ts", "@nats-io/jetstream"],
+    ["actors/runtime/bus/bus-jetstream.ts", "@nats-io/jetstream"],
     ["gateway/a.ts", "../platform/log.ts"],
     ["gateway/a.ts", "@connectrpc/connect"],
   ])("accept %s importing %s", (path, specifier) => {

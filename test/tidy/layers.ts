@@ -30,7 +30,7 @@ const PACKAGES: readonly { readonly package: RegExp; readonly allowed: RegExp; r
   [
     {
       package: /^@nats-io\//,
-      allowed: /^(platform\/|actors\/runtime\/[^/]*-jetstream[^/]*\.ts$)|\.nats\.test\.ts$/,
+      allowed: /^(platform\/|actors\/runtime\/bus\/[^/]*-jetstream[^/]*\.ts$)|\.nats\.test\.ts$/,
       instead: "go through platform/ or the bus of actors/runtime",
     },
     {

@@ -1,0 +1,89 @@
+import type { Random } from "../../../platform/random.ts";
+import { assert } from "../assert.ts";
+import type { Append, AppendOutcome } from "./bus.ts";
+import { type ApiError, outcomeOfError } from "./errors-jetstream.ts";
+import { LIMITS } from "../limits.ts";
+import { appendHeaders, toHeaders } from "./message-jetstream.ts";
+import type { Requests } from "./requests-jetstream.ts";
+
+/** Atomic batches of the server. */
+const BATCH_MESSAGES_MAX = 1_000;
+
+interface PubAck {
+  readonly seq?: number;
+  readonly duplicate?: boolean;
+  readonly error?: ApiError;
+}
+
+/** One message to the stream that takes its subject. Never throws for what the server or the network do. */
+export function append(requests: Requests, message: Append): Promise<AppendOutcome> {
+  return publish(requests, message, appendHeaders(message));
+}
+
+/**
+ * All of the messages or none, in one round trip: only the last is answered. `js.startBatch()` of the client (3.4.0)
+ * drops expectations, time to live and error codes.
+ */
+export function appendBatch(
+  requests: Requests,
+  random: Random,
+  messages: readonly Append[],
+): Promise<AppendOutcome> {
+  const last = messages.at(-1);
+  assert(last !== undefined, "a batch holds at least one message");
+  assert(
+    messages.length <= BATCH_MESSAGES_MAX,
+    `a batch holds ${messages.length} > ${BATCH_MESSAGES_MAX} messages`,
+  );
+  if (!requests.isConnected) return Promise.resolve(unknown("disconnected"));
+  const batchId = random.id();
+  const batchHeaders = (message: Append, index: number) => ({
+    ...appendHeaders(message),
+    "Nats-Batch-Id": batchId,
+    "Nats-Batch-Sequence": String(index + 1),
+  });
+  try {
+    for (const [index, message] of messages.slice(0, -1).entries()) {
+      const headers = toHeaders(message.headers, batchHeaders(message, index));
+      requests.nc.publish(message.subject, message.data, headers === undefined ? {} : { headers });
+    }
+  } catch (error) {
+    // Too large for the server, or closed: without its end the batch is dropped.
+    return Promise.resolve({ kind: "refused", full: false, reason: String(error) });
+  }
+  return publish(requests, last, { ...batchHeaders(last, messages.length - 1), "Nats-Batch-Commit": "1" });
+}
+
+function publish(requests: Requests, message: Append, extra: Record<string, string>): Promise<AppendOutcome> {
+  return new Promise((resolve) => {
+    const headers = toHeaders(message.headers, extra);
+    try {
+      requests.ask(message.subject, message.data, headers, LIMITS.appendTimeoutMs, {
+        onMessage: (msg) => {
+          resolve(outcomeOf(msg.string()));
+          return true;
+        },
+        onSilence: (why) => resolve(unknown(why)),
+      });
+    } catch (error) {
+      // The client sent nothing: the message is over the server's limit, or a header is malformed.
+      resolve({ kind: "refused", full: false, reason: String(error) });
+    }
+  });
+}
+
+function outcomeOf(answer: string): AppendOutcome {
+  let ack: PubAck;
+  try {
+    ack = JSON.parse(answer) as PubAck;
+  } catch {
+    return unknown(`the answer is no publish ack: ${answer.slice(0, 100)}`);
+  }
+  if (ack.error !== undefined) return outcomeOfError(ack.error);
+  if (ack.seq === undefined) return unknown("the answer has no sequence");
+  return { kind: "stored", sequence: ack.seq, duplicate: ack.duplicate === true };
+}
+
+function unknown(reason: string): AppendOutcome {
+  return { kind: "unknown", reason };
+}

@@ -1,0 +1,226 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import {
+  type ListEntry,
+  type ListPage,
+  ListPageSchema,
+} from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { assert } from "../assert.ts";
+import type { Bus } from "../bus/bus.ts";
+import { LIMITS } from "../limits.ts";
+import { decodeRecord, type LogReader } from "./log-reader.ts";
+import { LIST_KIND } from "../step/step-context.ts";
+import { isToken, type Topology } from "../topology.ts";
+
+/** What the lists need from outside. */
+export interface ClientListsOptions {
+  readonly bus: Bus;
+  readonly topology: Topology;
+  readonly reader: LogReader;
+}
+
+/** A place in a list: behind the entry with this time and id. */
+export interface ListCursor {
+  readonly createdMs: number;
+  readonly id: string;
+}
+
+/** What one call found; `next` is undefined at the end of the list. */
+export interface ListResult {
+  readonly entries: readonly ListEntry[];
+  readonly next: ListCursor | undefined;
+}
+
+/** Pages read ahead of one log at a time; doubles up to this. */
+const PAGES_AHEAD_MAX = 8;
+/** Pages looked at per round and log while a cursor deep in the list is searched. */
+const PROBES = 8;
+
+/** One log's part of a list: its pages are walked from the newest to the oldest. */
+interface Walk {
+  readonly log: number;
+  /** Newest first; entries of all pages read so far that were not given out. */
+  entries: ListEntry[];
+  /** The next page to read; below the first one the log is at its end. */
+  page: number;
+  pagesAhead: number;
+}
+
+/** Walks the pages that the owners keep of a tenant's lists, merged over the logs, newest first. */
+export class ClientLists {
+  readonly #options: ClientListsOptions;
+
+  constructor(options: ClientListsOptions) {
+    this.#options = options;
+  }
+
+  /** See ActorClient.list. */
+  async list(
+    tenant: string,
+    name: string,
+    after: ListCursor | undefined,
+    countMax: number,
+    matches: (entry: ListEntry) => boolean,
+  ): Promise<ListResult> {
+    assert(isToken(tenant) && isToken(name), `${tenant}/${name} is not the name of a list`);
+    const walks = await this.#start(tenant, name, after);
+    const entries: ListEntry[] = [];
+    let last: ListEntry | undefined;
+    for (
+      let candidates = 0;
+      candidates < LIMITS.listCandidatesMax && entries.length < countMax;
+      candidates++
+    ) {
+      const thin = walks.filter(isThin);
+      if (thin.length > 0) await this.#readAhead(tenant, name, thin, after);
+      const newest = newestOf(walks);
+      if (newest === undefined) return { entries, next: undefined };
+      last = newest.entries.shift();
+      if (last !== undefined && matches(last)) entries.push(last);
+    }
+    const isEnd = walks.every((walk) => walk.entries.length === 0 && walk.page < 0);
+    if (isEnd || last === undefined) return { entries, next: isEnd ? undefined : after };
+    return { entries, next: { createdMs: Number(last.createdMs), id: last.id } };
+  }
+
+  /** The open pages, from the owners: a caller finds what it has just written. */
+  async #start(tenant: string, name: string, after: ListCursor | undefined): Promise<readonly Walk[]> {
+    const { topology, reader } = this.#options;
+    const group = topology.groupOf(LIST_KIND);
+    const logs = Array.from({ length: topology.group(group).logs }, (_, log) => log);
+    const walks = await Promise.all(
+      logs.map(async (log): Promise<Walk> => {
+        const { record } = await reader.read(group, log, LIST_KIND, tenant, headKey(name, log));
+        const head = record && fromBinary(ListPageSchema, record.state);
+        if (head === undefined) return { log, entries: [], page: -1, pagesAhead: 1 };
+        return { log, entries: sorted(head.entries, after), page: head.page - 1, pagesAhead: 1 };
+      }),
+    );
+    if (after !== undefined) await this.#seek(tenant, name, walks, after);
+    return walks;
+  }
+
+  /**
+   * Skips the closed pages that are newer than the cursor as a whole. Times within a log grow from page to page (a
+   * page's slack is kept where clocks have jumped), so a few rounds find the place among any number of pages.
+   */
+  async #seek(tenant: string, name: string, walks: readonly Walk[], after: ListCursor): Promise<void> {
+    // Invariant: pages above `high` hold nothing behind the cursor; `low` and older ones may.
+    const bounds = walks
+      .filter((walk) => walk.entries.length === 0 && walk.page > PROBES)
+      .map((walk) => ({ walk, low: 0, high: walk.page }));
+    for (let open = bounds; open.length > 0; open = bounds.filter(({ low, high }) => high - low > 1)) {
+      const probes = open.flatMap((bound) =>
+        probesOf(bound.low, bound.high).map((page) => ({ bound, page })),
+      );
+      const pages = await this.#readPages(
+        tenant,
+        name,
+        probes.map(({ bound, page }) => ({ log: bound.walk.log, page })),
+      );
+      for (const [index, { bound, page }] of probes.entries()) {
+        const [oldest] = pages[index]?.entries ?? [];
+        if (oldest !== undefined && !isBehind(oldest, after)) bound.high = Math.min(bound.high, page);
+        else bound.low = Math.max(bound.low, page);
+      }
+    }
+    for (const { walk, high } of bounds) walk.page = Math.min(walk.page, high + 1);
+  }
+
+  /** Reads the next pages of the walks that are short of entries, all in one question. */
+  async #readAhead(
+    tenant: string,
+    name: string,
+    thin: readonly Walk[],
+    after: ListCursor | undefined,
+  ): Promise<void> {
+    for (let left = thin; left.length > 0; left = left.filter(isThin)) {
+      const wanted = left.flatMap((walk) => {
+        const count = Math.min(walk.pagesAhead, walk.page + 1);
+        return Array.from({ length: count }, (_, index) => ({
+          walk,
+          log: walk.log,
+          page: walk.page - index,
+        }));
+      });
+      const pages = await this.#readPages(tenant, name, wanted);
+      for (const [index, { walk, page }] of wanted.entries()) {
+        const found = pages[index];
+        if (found === undefined) walk.page = -1; // older ones have expired
+        else if (walk.page === page) {
+          walk.entries.push(...sorted(found.entries, after));
+          walk.page = page - 1;
+        }
+      }
+      for (const walk of left) {
+        walk.entries.sort(newestFirst);
+        walk.pagesAhead = Math.min(walk.pagesAhead * 2, PAGES_AHEAD_MAX);
+      }
+    }
+  }
+
+  /** Closed pages never change: from the bucket, and from the owner only what is not there yet. */
+  async #readPages(
+    tenant: string,
+    name: string,
+    wanted: readonly { readonly log: number; readonly page: number }[],
+  ): Promise<readonly (ListPage | undefined)[]> {
+    const { bus, topology, reader } = this.#options;
+    const keys = wanted.map(({ log, page }) => pageKey(name, log, page));
+    const subjects = keys.map((key) => topology.record(LIST_KIND, tenant, key));
+    const found = await bus.lastMany(topology.streams.actors, subjects);
+    const group = topology.groupOf(LIST_KIND);
+    return Promise.all(
+      wanted.map(async ({ log }, index) => {
+        const bytes = found.get(subjects[index] ?? "")?.data;
+        const record =
+          decodeRecord(bytes) ?? (await reader.read(group, log, LIST_KIND, tenant, keys[index] ?? "")).record;
+        return record && fromBinary(ListPageSchema, record.state);
+      }),
+    );
+  }
+}
+
+function headKey(name: string, log: number): string {
+  return `${name}-${log}-head`;
+}
+
+function pageKey(name: string, log: number, page: number): string {
+  return `${name}-${log}-${page}`;
+}
+
+/** True while a page's worth of entries is not at hand: entries of neighbouring pages may be out of order. */
+function isThin(walk: Walk): boolean {
+  return walk.page >= 0 && walk.entries.length < LIMITS.listPageEntriesMax;
+}
+
+function newestFirst(a: ListEntry, b: ListEntry): number {
+  if (a.createdMs !== b.createdMs) return a.createdMs > b.createdMs ? -1 : 1;
+  return a.id === b.id ? 0 : a.id > b.id ? -1 : 1;
+}
+
+function isBehind(entry: ListEntry, after: ListCursor): boolean {
+  const createdMs = Number(entry.createdMs);
+  return createdMs < after.createdMs || (createdMs === after.createdMs && entry.id < after.id);
+}
+
+function sorted(entries: readonly ListEntry[], after: ListCursor | undefined): ListEntry[] {
+  return entries.filter((entry) => after === undefined || isBehind(entry, after)).sort(newestFirst);
+}
+
+function newestOf(walks: readonly Walk[]): Walk | undefined {
+  let newest: Walk | undefined;
+  for (const walk of walks) {
+    const [first] = walk.entries;
+    const [best] = newest?.entries ?? [];
+    if (first !== undefined && (best === undefined || newestFirst(first, best) < 0)) newest = walk;
+  }
+  return newest;
+}
+
+/** Pages between the bounds, evenly spread. */
+function probesOf(low: number, high: number): readonly number[] {
+  const step = Math.max(1, Math.ceil((high - low) / (PROBES + 1)));
+  const pages: number[] = [];
+  for (let page = low + step; page < high && pages.length < PROBES; page += step) pages.push(page);
+  return pages;
+}

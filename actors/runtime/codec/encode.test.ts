@@ -1,0 +1,118 @@
+import {
+  create,
+  fromBinary,
+  ScalarType,
+  toBinary,
+  type DescField,
+  type DescMessage,
+  type Message,
+} from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { file_tradewind_actors_order_v1_order_events } from "../../../proto/gen/tradewind/actors/order/v1/order_events_pb.ts";
+import { file_tradewind_actors_order_v1_order_state } from "../../../proto/gen/tradewind/actors/order/v1/order_state_pb.ts";
+import {
+  BundleSchema,
+  EntrySchema,
+  file_tradewind_actors_runtime_v1_journal,
+} from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { encodeBundle } from "./encode-bundle.ts";
+import { encode } from "./encode.ts";
+
+const text = fc.oneof(
+  fc.string({ maxLength: 60 }),
+  fc.string({ unit: "grapheme", maxLength: 60 }),
+  fc.constantFrom("", "x".repeat(41), "é".repeat(200), "\ud800"),
+);
+const bytes = fc.oneof(
+  fc.uint8Array({ maxLength: 300 }),
+  fc.constantFrom(new Uint8Array(0), new Uint8Array(70_000)),
+);
+
+const SCALARS = new Map<ScalarType, fc.Arbitrary<unknown>>([
+  [ScalarType.STRING, text.map((value) => value.toWellFormed())],
+  [ScalarType.BYTES, bytes],
+  [ScalarType.BOOL, fc.boolean()],
+  [ScalarType.INT32, fc.oneof(fc.integer(), fc.constant(0))],
+  [ScalarType.UINT32, fc.integer({ min: 0, max: 0xffff_ffff })],
+  [ScalarType.INT64, fc.oneof(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), fc.constant(0n))],
+  [ScalarType.UINT64, fc.bigInt({ min: 0n, max: 2n ** 64n - 1n })],
+  [ScalarType.DOUBLE, fc.double()],
+]);
+
+function single(field: DescField, depth: number): fc.Arbitrary<unknown> {
+  if (field.message) return anyMessage(field.message, depth - 1);
+  if (field.enum) return fc.constantFrom(...field.enum.values.map(({ number }) => number));
+  const scalar = field.scalar === undefined ? undefined : SCALARS.get(field.scalar);
+  if (scalar === undefined) throw new Error(`no values for ${String(field)}`);
+  return scalar;
+}
+
+function fieldOf(field: DescField, depth: number): fc.Arbitrary<unknown> {
+  const item = single(field, depth);
+  if (field.fieldKind === "list") return fc.array(item, { maxLength: depth > 0 ? 3 : 0 });
+  if (field.fieldKind === "map")
+    return fc.dictionary(fc.string({ maxLength: 8 }), item, { maxKeys: 3, noNullPrototype: true });
+  return item;
+}
+
+/** Any message of the schema, nested to a depth. */
+function anyMessage(schema: DescMessage, depth: number): fc.Arbitrary<Message> {
+  const plain = schema.fields.filter(
+    ({ oneof, message }) => oneof === undefined && (message === undefined || depth > 0),
+  );
+  const groups = schema.oneofs.map(({ localName, fields }) => [
+    localName,
+    depth > 0
+      ? fc.oneof(
+          fc.constant({ case: undefined }),
+          ...fields.map((field) => single(field, depth).map((value) => ({ case: field.localName, value }))),
+        )
+      : fc.constant({ case: undefined }),
+  ]);
+  const fields = plain.map((field) => [field.localName, fieldOf(field, depth)]);
+  return fc
+    .record(Object.fromEntries([...fields, ...groups]) as Record<string, fc.Arbitrary<unknown>>, {
+      requiredKeys: [],
+    })
+    .map((init) => create(schema, init as never));
+}
+
+const schemas = [
+  file_tradewind_actors_runtime_v1_journal,
+  file_tradewind_actors_order_v1_order_state,
+  file_tradewind_actors_order_v1_order_events,
+].flatMap(({ messages }) => messages);
+
+describe("the encoder", () => {
+  it.each(schemas.map((schema) => [schema.typeName, schema] as const))(
+    "writes %s as protobuf does",
+    (_, schema) => {
+      fc.assert(
+        fc.property(anyMessage(schema, 3), (message) => {
+          expect(Buffer.compare(encode(schema, message), toBinary(schema, message))).toBe(0);
+        }),
+        { numRuns: 60 },
+      );
+    },
+  );
+
+  it("leaves messages with unknown fields to the general encoder", () => {
+    const newer = new Uint8Array([0x0a, 1, 0x61, 0xfa, 0x06, 2, 1, 2]);
+    const entry = fromBinary(EntrySchema, newer);
+    expect([...encode(EntrySchema, entry)]).toEqual([...newer]);
+    const bundle = create(BundleSchema, { entries: [entry] });
+    expect(Buffer.compare(encode(BundleSchema, bundle), toBinary(BundleSchema, bundle))).toBe(0);
+  });
+
+  it("bundles entries that are encoded already", () => {
+    fc.assert(
+      fc.property(fc.array(anyMessage(EntrySchema, 1), { maxLength: 8 }), (entries) => {
+        const bundle = encodeBundle(entries.map((entry) => encode(EntrySchema, entry as never)));
+        const general = toBinary(BundleSchema, create(BundleSchema, { entries: entries as never }));
+        expect(Buffer.compare(bundle, general)).toBe(0);
+      }),
+      { numRuns: 50 },
+    );
+  });
+});

@@ -1,0 +1,362 @@
+import { create, fromJsonString, type DescMessage, type Message } from "@bufbuild/protobuf";
+import { EntrySchema, type Entry } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { ActorDefinition } from "../actor.ts";
+import { assert } from "../assert.ts";
+import type { Draft } from "./draft.ts";
+import type { Input, InputQueue, InputSource } from "./inputs.ts";
+import { LIMITS } from "../limits.ts";
+import { appendToList, listHeadId } from "./lists.ts";
+import type { ProjectionDefinition, ProjectionHandler } from "../projection.ts";
+import { recordName, type MemoryRecord } from "../step/record.ts";
+import type { RecordId, RecordStore } from "./record-store.ts";
+import { applyEntry } from "../step/step.ts";
+import { rememberCrash } from "../step/step-request.ts";
+import { undoTo, type DeadReason, type StepEnv } from "../step/step-run.ts";
+import { LIST_KIND, type Effects } from "../step/step-context.ts";
+import type { Topology } from "../topology.ts";
+
+/** What an applier needs. */
+export interface ApplierOptions {
+  readonly topology: Topology;
+  readonly group: string;
+  readonly log: number;
+  /** Sets ids apart from those of another life of the streams. */
+  readonly incarnation: string;
+  readonly actors: ReadonlyMap<string, ActorDefinition>;
+  readonly projections: readonly ProjectionDefinition[];
+  readonly store: RecordStore;
+  /** The input that its owners announced and did not survive (J12): it goes to the dead letters unapplied. */
+  readonly isPoison: (source: InputSource, sequence: number, index: number) => boolean;
+  /** Asked when a kind or rpc is unknown: true if another live build may know it, so that the log is released. */
+  readonly isKnownElsewhere: () => boolean;
+}
+
+/** How one call of {@link Applier.fill} ended. */
+export type Filled = "all" | "full" | "cold" | "release";
+
+type EventBody = Extract<Input["body"], { case: "event" }>;
+
+const CRASHED = "its owners died applying it";
+
+const LETTER: Readonly<Record<InputSource, string>> = { inbox: "i", log: "l", events: "e", carry: "c" };
+
+/** Applies inputs in memory until a limit, a record that is not there, or the end of what has arrived. */
+export class Applier {
+  readonly #options: ApplierOptions;
+  readonly #prefix: string;
+  #refused: string | undefined;
+  /** True: each step can be undone alone. False: one that fails behind another on its record ends the run. */
+  isCareful = false;
+  readonly #handlersByType = new Map<
+    string,
+    { projection: ProjectionDefinition; handler: ProjectionHandler }[]
+  >();
+
+  constructor(options: ApplierOptions) {
+    this.#options = options;
+    this.#prefix = `${options.group}${options.log}-${options.incarnation}-`;
+    for (const projection of options.projections) {
+      for (const handler of projection.handlers) {
+        const list = this.#handlersByType.get(handler.event.typeName) ?? [];
+        list.push({ projection, handler });
+        this.#handlersByType.set(handler.event.typeName, list);
+      }
+    }
+  }
+
+  /** Records that an input will touch; undefined for one that touches none. */
+  idsOf(input: Input): readonly RecordId[] {
+    const { body } = input;
+    if (body.case === "entry") return body.entry.fresh ? [] : [this.#idOf(body.entry)];
+    if (body.case === "undecodable") return [];
+    return this.#handlersOf(body.type).flatMap(({ projection, handler }) => {
+      const event = eventOf(body, handler);
+      if (event === undefined) return [];
+      const { tenant } = body.meta;
+      return handler.keys(event, body.meta).map((key) => ({ kind: projection.kind, tenant, key }));
+    });
+  }
+
+  /**
+   * Applies the carried entries, then inputs, at most `entriesMax`. What does not fit is carried (same-log messages) or
+   * stays in the queue.
+   * @throws NotUndoableError in a run that is not careful: roll the draft back and fill again carefully
+   */
+  fill(draft: Draft, carry: readonly Entry[], queue: InputQueue, entriesMax: number): Filled {
+    const carried = this.#drain(draft, this.#withoutRefused(draft, carry));
+    if (carried !== "all") return carried;
+    while (draft.taken.length < entriesMax) {
+      if (draft.isFull()) return "full";
+      const input = queue.peek();
+      if (input === undefined) return "all";
+      if (!this.#isLoaded(this.idsOf(input))) return "cold";
+      if (this.#mustRelease(input)) return "release";
+      queue.take();
+      draft.taken.push(input);
+      const local = this.#applyInput(draft, input);
+      const drained = this.#drain(draft, local);
+      if (drained !== "all") return drained;
+    }
+    return "full";
+  }
+
+  /** The next input is too large to commit: it goes to the dead letters unapplied. */
+  refuseNext(why: string): void {
+    this.#refused = why;
+  }
+
+  #isLoaded(ids: readonly RecordId[]): boolean {
+    let isLoaded = true;
+    for (const id of ids) {
+      if (this.#options.store.get(recordName(id.kind, id.tenant, id.key)) !== undefined) continue;
+      this.#options.store.want(id);
+      isLoaded = false;
+    }
+    return isLoaded;
+  }
+
+  #idOf({ kind, tenant, key }: Entry): RecordId {
+    return kind === LIST_KIND ? listHeadId(tenant, key, this.#options.log) : { kind, tenant, key };
+  }
+
+  #mustRelease({ body }: Input): boolean {
+    if (body.case !== "entry" || body.entry.kind === LIST_KIND) return false;
+    const definition = this.#options.actors.get(body.entry.kind);
+    const isKnown =
+      definition !== undefined && (body.entry.method === "" || definition.handlers.has(body.entry.method));
+    return !isKnown && this.#options.isKnownElsewhere();
+  }
+
+  #remember(draft: Draft, entry: Entry, env: StepEnv): void {
+    const definition = this.#options.actors.get(entry.kind);
+    if (entry.source.case !== "request" || definition === undefined) return;
+    const record = this.#options.store.get(recordName(entry.kind, entry.tenant, entry.key));
+    if (record === undefined) return;
+    rememberCrash(record, definition, entry.source.value, env);
+    draft.change(record);
+  }
+
+  #withoutRefused(draft: Draft, carry: readonly Entry[]): Entry[] {
+    const [first, ...rest] = carry;
+    if (first === undefined) return [];
+    const atMs = Number(first.atMs);
+    if (this.#refused !== undefined) this.#kill(draft, first.origin, atMs, "TOO_LARGE", this.#refused, first);
+    else if (this.#options.isPoison("carry", 0, 0))
+      this.#kill(draft, first.origin, atMs, "CRASH_LOOP", CRASHED, first);
+    else return [...carry];
+    this.#refused = undefined;
+    draft.steps++; // a careful commit ends here: what comes next has not been announced
+    return rest;
+  }
+
+  /** Applies messages within the log, first come first served; the rest is carried (J8). */
+  #drain(draft: Draft, local: Entry[]): Filled {
+    for (const [next, entry] of local.entries()) {
+      const isCold = !entry.fresh && !this.#isLoaded([this.#idOf(entry)]);
+      if (isCold || draft.isFull()) {
+        draft.carry = local.slice(next);
+        for (const waiting of draft.carry) if (!waiting.fresh) this.#options.store.want(this.#idOf(waiting));
+        return isCold ? "cold" : "full";
+      }
+      local.push(...this.#applyOne(draft, entry, { atMs: Number(entry.atMs), origin: entry.origin }));
+    }
+    return "all";
+  }
+
+  #applyInput(draft: Draft, input: Input): Entry[] {
+    const { body, sequence, index, source, atMs } = input;
+    const origin = `${this.#prefix}${LETTER[source]}${sequence.toString(36)}-${index.toString(36)}`;
+    if (body.case === "undecodable") {
+      this.#kill(draft, origin, atMs, "UNDECODABLE", body.error, undefined, body.raw);
+      return [];
+    }
+    if (this.#refused !== undefined) {
+      const [entry, raw] = body.case === "entry" ? [body.entry] : [undefined, Buffer.from(body.json)];
+      this.#kill(draft, origin, atMs, "TOO_LARGE", this.#refused, entry, raw);
+      this.#refused = undefined;
+      return [];
+    }
+    if (body.case === "event") {
+      this.#applyEvent(draft, input, body, origin);
+      return [];
+    }
+    if (this.#options.isPoison(source, sequence, index)) {
+      this.#remember(draft, body.entry, { atMs, origin });
+      this.#kill(draft, origin, atMs, "CRASH_LOOP", CRASHED, body.entry);
+      return [];
+    }
+    return this.#applyOne(draft, body.entry, { atMs, origin });
+  }
+
+  /** One step; returns the messages for this log that it caused. */
+  #applyOne(draft: Draft, entry: Entry, env: StepEnv): Entry[] {
+    draft.steps++;
+    if (entry.depth > LIMITS.causalDepthMax) {
+      this.#kill(
+        draft,
+        env.origin,
+        env.atMs,
+        "TOO_DEEP",
+        `a chain of more than ${LIMITS.causalDepthMax} messages`,
+        entry,
+      );
+      return [];
+    }
+    if (entry.kind === LIST_KIND) {
+      for (const record of appendToList(this.#options.store, this.#options.log, entry)) draft.change(record);
+      return [];
+    }
+    const definition = this.#options.actors.get(entry.kind);
+    if (definition === undefined) {
+      this.#kill(draft, env.origin, env.atMs, "UNKNOWN_KIND", `there is no kind ${entry.kind}`, entry);
+      return [];
+    }
+    const { store } = this.#options;
+    const record = store.get(recordName(entry.kind, entry.tenant, entry.key)) ?? store.add(this.#idOf(entry));
+    const result = applyEntry(definition, record, entry, env, this.isCareful);
+    if (result.kind === "applied" || (result.kind === "failed" && result.changed)) draft.change(record);
+    if (result.kind === "failed") {
+      this.#kill(draft, env.origin, env.atMs, result.reason, result.error, result.entry);
+      return [];
+    }
+    return result.kind === "dropped" ? [] : this.#route(draft, result.effects);
+  }
+
+  /** Effects into the draft; messages for this log come back. */
+  #route(draft: Draft, effects: Effects): Entry[] {
+    draft.add(effects);
+    const { topology, group, log } = this.#options;
+    const local: Entry[] = [];
+    for (const message of effects.messages) {
+      const targetGroup = message.kind === LIST_KIND ? group : topology.groupOf(message.kind);
+      const target =
+        message.kind === LIST_KIND ? log : topology.logOf(targetGroup, message.tenant, message.key);
+      if (targetGroup === group && target === log) local.push(message);
+      else draft.send(targetGroup, target, message);
+    }
+    return local;
+  }
+
+  #handlersOf(type: string) {
+    return this.#handlersByType.get(type) ?? [];
+  }
+
+  #applyEvent(draft: Draft, input: Input, body: EventBody, origin: string): void {
+    for (const { projection, handler } of this.#handlersOf(body.type)) {
+      const event = eventOf(body, handler);
+      if (event === undefined) {
+        this.#kill(
+          draft,
+          origin,
+          input.atMs,
+          "UNDECODABLE",
+          `an event is no ${body.type}`,
+          undefined,
+          Buffer.from(body.json),
+        );
+        continue;
+      }
+      draft.steps++;
+      this.#project(draft, projection, handler, event, input, body, origin);
+    }
+  }
+
+  #project(
+    draft: Draft,
+    projection: ProjectionDefinition,
+    handler: ProjectionHandler,
+    event: Message,
+    input: Input,
+    { meta, json }: EventBody,
+    origin: string,
+  ): void {
+    const { store } = this.#options;
+    const nowMs = input.atMs;
+    const opened = new Map<
+      string,
+      { record: MemoryRecord; before: Uint8Array | undefined; removed: boolean }
+    >();
+    const named = new Set(handler.keys(event, meta));
+    const open = (key: string) => {
+      assert(named.has(key), `the projection ${projection.kind} did not name the record ${key}`);
+      let entry = opened.get(key);
+      if (entry === undefined) {
+        const record = store.get(recordName(projection.kind, meta.tenant, key));
+        assert(record, "the record is loaded");
+        const before = this.isCareful ? record.bytes() : record.freshBytes();
+        entry = { record, before, removed: false };
+        opened.set(key, entry);
+      }
+      return entry;
+    };
+    const ctx = {
+      nowMs,
+      record: (key: string) => open(key).record.open(projection.state).state,
+      remove: (key: string) => void (open(key).removed = true),
+    };
+    try {
+      handler.apply(ctx as never, event, meta);
+    } catch (error) {
+      const all = [...opened.values()];
+      for (const { record, before } of all) if (before !== undefined) record.undo(before);
+      for (const { record, before } of all) undoTo(record, before);
+      const text = error instanceof Error ? error.message : String(error);
+      this.#kill(draft, origin, nowMs, "HANDLER_FAILED", text, undefined, Buffer.from(json));
+      return;
+    }
+    for (const { record, removed } of opened.values()) {
+      seal(record, projection.state, nowMs);
+      if (removed) record.clear();
+      draft.change(record);
+    }
+  }
+
+  #kill(
+    draft: Draft,
+    origin: string,
+    atMs: number,
+    reason: DeadReason,
+    error: string,
+    entry: Entry | undefined,
+    raw?: Uint8Array,
+  ) {
+    const id = `${origin}-d`;
+    const kept = entry === undefined ? {} : { entry: create(EntrySchema, { ...entry, origin }) };
+    const from = `${this.#options.group}.${this.#options.log}`;
+    draft.deadLetter({
+      id,
+      reason,
+      error: error.slice(0, 1_000),
+      raw: raw?.subarray(0, LIMITS.commitBytesMax) ?? new Uint8Array(0),
+      atMs: BigInt(atMs),
+      from,
+      ...kept,
+    });
+    if (entry?.source.case === "request") {
+      const result = { case: "deadLetter" as const, value: id };
+      draft.replies.push({ request: entry.source.value, result, replayed: false });
+    }
+  }
+}
+
+/** Counts a change made without a handler of an actor. */
+function seal(record: MemoryRecord, schema: DescMessage, nowMs: number): void {
+  const { meta } = record.open(schema);
+  if (meta.revision === 0n) meta.createdMs = BigInt(nowMs);
+  meta.revision += 1n;
+  meta.nowMs = BigInt(Math.max(nowMs, Number(meta.nowMs)));
+  record.touched();
+}
+
+/** Undefined if the text is no such event. Decoded once, though its keys are asked for before it is applied. */
+function eventOf({ decoded, json }: EventBody, handler: ProjectionHandler): Message | undefined {
+  if (decoded.has(handler)) return decoded.get(handler);
+  let event: Message | undefined;
+  try {
+    event = fromJsonString(handler.event, json, { ignoreUnknownFields: true });
+  } catch {
+    event = undefined;
+  }
+  decoded.set(handler, event);
+  return event;
+}

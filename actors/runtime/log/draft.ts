@@ -1,0 +1,203 @@
+import { create } from "@bufbuild/protobuf";
+import {
+  AddressedSchema,
+  type CommitKind,
+  CommitSchema,
+  DeadLetterSchema,
+  PositionSchema,
+  RecordChangeSchema,
+  type Addressed,
+  type Commit,
+  type DeadLetter,
+  type Entry,
+  type Event,
+  type Schedule,
+  type Task,
+} from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { assert } from "../assert.ts";
+import type { Headers } from "../bus/bus.ts";
+import type { Input, InputSource, Taken } from "./inputs.ts";
+import { LIMITS } from "../limits.ts";
+import type { MemoryRecord } from "../step/record.ts";
+import type { Effects, PendingReply } from "../step/step-context.ts";
+import { encode } from "../codec/encode.ts";
+
+/** What every message on a log says beside its changes (J2). */
+export interface CommitHead {
+  readonly kind: CommitKind;
+  readonly id: string;
+  readonly epoch: bigint;
+  readonly owner: string;
+  readonly positions: ReadonlyMap<InputSource, Taken>;
+  readonly streams: StreamNames;
+  readonly takeovers: number;
+  readonly atMs: number;
+  readonly contracts: string;
+  readonly trying?: Commit["trying"];
+}
+
+/** Name and creation time of the stream behind each source. */
+export type StreamNames = ReadonlyMap<InputSource, { readonly name: string; readonly createdAtMs: number }>;
+
+/** Bytes that an effect costs in a commit beside its body. */
+const EFFECT_OVERHEAD_BYTES = 200;
+/** What a record may grow by in one commit, as the estimate has it. */
+const RECORD_GROWTH_BYTES = 512;
+
+/** One commit being built: what the steps since the last one have changed and caused. */
+export class Draft {
+  readonly changed = new Set<MemoryRecord>();
+  readonly messages: Addressed[] = [];
+  readonly tasks: Task[] = [];
+  readonly schedules: Schedule[] = [];
+  readonly events: Event[] = [];
+  readonly deadLetters: DeadLetter[] = [];
+  readonly replies: PendingReply[] = [];
+  readonly taken: Input[] = [];
+  carry: readonly Entry[] = [];
+  steps = 0;
+  #bytes = 0;
+  readonly #stepsMax: number;
+
+  constructor(stepsMax: number = LIMITS.commitStepsMax) {
+    this.#stepsMax = stepsMax;
+  }
+
+  /** True if there is nothing to commit but positions. */
+  isEmpty(): boolean {
+    return this.changed.size === 0 && this.deadLetters.length === 0;
+  }
+
+  /** True when the next step might not fit any more (J8). */
+  isFull(): boolean {
+    return (
+      this.#bytes > LIMITS.commitBytesMax ||
+      this.steps >= this.#stepsMax ||
+      this.changed.size >= LIMITS.commitRecordsMax ||
+      this.events.length >= LIMITS.commitEventsMax
+    );
+  }
+
+  change(record: MemoryRecord): void {
+    if (this.changed.has(record)) return;
+    this.changed.add(record);
+    record.isHeld = true;
+    this.#bytes += record.committed.length + RECORD_GROWTH_BYTES;
+  }
+
+  /** Adds what a step caused, all but its messages to this log. */
+  add(effects: Effects): void {
+    const { tasks, schedules, events, replies } = effects;
+    for (const task of tasks) {
+      this.tasks.push(task);
+      this.#bytes += task.body.length + 2 * EFFECT_OVERHEAD_BYTES; // the record names it as well
+    }
+    for (const schedule of schedules) {
+      this.schedules.push(schedule);
+      this.#bytes += 2 * EFFECT_OVERHEAD_BYTES;
+    }
+    for (const event of events) {
+      this.events.push(event);
+      this.#bytes += event.json.length + EFFECT_OVERHEAD_BYTES;
+    }
+    for (const reply of replies) {
+      this.replies.push(reply);
+      this.#bytes += (reply.result.case === "reply" ? reply.result.value.length : 0) + EFFECT_OVERHEAD_BYTES;
+    }
+  }
+
+  send(group: string, log: number, entry: Entry): void {
+    this.messages.push(create(AddressedSchema, { group, log, entry }));
+    this.#bytes += entry.body.length + EFFECT_OVERHEAD_BYTES;
+  }
+
+  deadLetter(letter: Omit<DeadLetter, "$typeName">): void {
+    this.deadLetters.push(create(DeadLetterSchema, letter));
+    this.#bytes += letter.raw.length + (letter.entry?.body.length ?? 0) + 2 * EFFECT_OVERHEAD_BYTES;
+  }
+
+  /** Says which record has outgrown its bound, if one has. */
+  oversizedRecord(): string | undefined {
+    for (const record of this.changed) {
+      const { length } = record.bytes();
+      if (length > LIMITS.recordBytesMax)
+        return `the record ${record.name} has ${length} bytes, at most ${LIMITS.recordBytesMax} are stored`;
+    }
+    return undefined;
+  }
+
+  encode(head: CommitHead): Uint8Array {
+    const records = [...this.changed].map((record) => {
+      const { kind, tenant, key } = record;
+      return create(RecordChangeSchema, { kind, tenant, key, record: record.bytes() });
+    });
+    const { messages, tasks, schedules, events, deadLetters } = this;
+    return encodeCommit(head, {
+      records,
+      messages,
+      carry: [...this.carry],
+      tasks,
+      schedules,
+      events,
+      deadLetters,
+    });
+  }
+
+  /** Headers that let other logs skip the commit unread. */
+  headers(): Headers {
+    const targets = new Set(this.messages.map(({ group, log }) => `${group}.${log}`));
+    return targets.size === 0 ? {} : { [TO_HEADER]: [...targets].join(",") };
+  }
+
+  /** The commit is acked: what it changed is what readers see. */
+  commit(sequence: number): void {
+    for (const record of this.changed) {
+      record.commit(sequence);
+      record.isHeld = false;
+    }
+  }
+
+  rollback(): void {
+    for (const record of this.changed) {
+      record.rollback();
+      record.isHeld = false;
+    }
+  }
+}
+
+/** Names the logs that a commit has messages for. */
+export const TO_HEADER = "Tw-To";
+
+/** Encodes any message of a log. */
+export function encodeCommit(head: CommitHead, body: Partial<Omit<Commit, "$typeName">>): Uint8Array {
+  const { kind, id, epoch, owner, takeovers, contracts } = head;
+  const positions = [...head.positions].map(([source, { sequence, taken, whole }]) => {
+    const stream = head.streams.get(source);
+    assert(stream, `${source} has a stream`);
+    const streamCreatedMs = BigInt(stream.createdAtMs);
+    return create(PositionSchema, {
+      stream: stream.name,
+      sequence: BigInt(sequence),
+      taken,
+      whole,
+      streamCreatedMs,
+    });
+  });
+  const atMs = BigInt(head.atMs);
+  const trying = head.trying === undefined ? {} : { trying: head.trying };
+  return encode(
+    CommitSchema,
+    create(CommitSchema, {
+      kind,
+      id,
+      epoch,
+      owner,
+      positions,
+      takeovers,
+      atMs,
+      contracts,
+      ...trying,
+      ...body,
+    }),
+  );
+}

@@ -1,0 +1,234 @@
+import type { Clock, TimerHandle } from "../../../platform/clock.ts";
+import type { Event } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { Append } from "../bus/bus.ts";
+import { LIMITS } from "../limits.ts";
+import type { MemoryRecord } from "../step/record.ts";
+import type { RecordStore } from "./record-store.ts";
+import type { Topology } from "../topology.ts";
+import type { Watermark } from "./watermark.ts";
+
+/** Runs one projection after another with a rest between them, as long as there is something to project. */
+class Pacer {
+  readonly #clock: Clock;
+  readonly #work: () => Promise<boolean>;
+  readonly #onError: (error: unknown) => void;
+  #timer: TimerHandle | undefined;
+  #running: Promise<void> | undefined;
+  /** Something came while a projection was under way, perhaps after it had looked for more. */
+  #isWanted = false;
+  #isStopped = false;
+
+  constructor(
+    clock: Clock,
+    signal: AbortSignal,
+    work: () => Promise<boolean>,
+    onError: (error: unknown) => void,
+  ) {
+    this.#clock = clock;
+    this.#work = work;
+    this.#onError = onError;
+    signal.addEventListener("abort", () => this.stop(), { once: true });
+  }
+
+  /** There is something to project: soon. */
+  wake(): void {
+    this.#isWanted = true;
+    if (this.#isStopped || this.#timer !== undefined || this.#running !== undefined) return;
+    this.#timer = this.#clock.setTimer(() => {
+      this.#timer = undefined;
+      this.#run();
+    }, LIMITS.projectionDelayMs);
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  /** Projects until nothing is left; for a hand-over. */
+  async drain(): Promise<void> {
+    this.stop();
+    await this.#running;
+    while (await this.#work());
+  }
+
+  #run(): void {
+    this.#isWanted = false;
+    this.#running = this.#work()
+      .then(
+        (isMore) => {
+          this.#running = undefined;
+          if (isMore || this.#isWanted) this.wake();
+        },
+        (error: unknown) => {
+          this.#running = undefined;
+          this.#onError(error);
+        },
+      )
+      .then(() => undefined);
+  }
+}
+
+/** What both projectors need. */
+export interface ProjectorOptions {
+  readonly clock: Clock;
+  readonly topology: Topology;
+  readonly group: string;
+  readonly log: number;
+  readonly signal: AbortSignal;
+  readonly mark: Watermark;
+  /** The log is lost, or something is broken. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** What the records' projector needs beside. */
+export interface RecordProjectorOptions extends ProjectorOptions {
+  readonly store: RecordStore;
+  readonly lastCommit: () => number;
+  readonly storedThrough: (last: number) => number;
+  readonly onProjected: () => void;
+}
+
+/** Brings changed records into the bucket, coalesced, each batch with the watermark (J13, J16). */
+export class RecordProjector {
+  readonly #options: RecordProjectorOptions;
+  readonly #pacer: Pacer;
+
+  constructor(options: RecordProjectorOptions) {
+    this.#options = options;
+    this.#pacer = new Pacer(options.clock, options.signal, () => this.#project(), options.onError);
+  }
+
+  wake(): void {
+    this.#pacer.wake();
+  }
+
+  drain(): Promise<void> {
+    return this.#pacer.drain();
+  }
+
+  /** One batch. @returns true if more is dirty */
+  async #project(): Promise<boolean> {
+    const { store, mark, lastCommit, storedThrough, onProjected } = this.#options;
+    if (store.dirtyCount === 0 && storedThrough(lastCommit()) <= mark.replaySequence) return false;
+    const { records, nextFirst } = store.takeDirty(LIMITS.batchMessagesMax, LIMITS.batchBytesMax);
+    const logSequence = Math.max(mark.logSequence, nextFirst === undefined ? lastCommit() : nextFirst - 1);
+    const versions = [...records.keys()].map((record) => [record, record.changedAt] as const);
+    try {
+      await mark.write(
+        [...records.keys()].map((record) => this.#put(record)),
+        logSequence,
+        storedThrough(logSequence),
+      );
+    } catch (error) {
+      store.putBackDirty(records);
+      throw error;
+    }
+    for (const [record, version] of versions) if (record.changedAt === version) record.rest();
+    store.evict();
+    onProjected();
+    return store.dirtyCount > 0;
+  }
+
+  #put(record: MemoryRecord): Append {
+    const subject = this.#options.topology.record(record.kind, record.tenant, record.key);
+    if (record.committed.length === 0)
+      return { subject, data: record.committed, headers: { "KV-Operation": "DEL" } };
+    const meta = record.committedMeta();
+    const isAtRest = meta?.tasks.length === 0 && meta.timers.length === 0 && meta.waiters.length === 0;
+    const ttlSeconds = isAtRest ? meta.ttlSeconds : 0; // J22: nothing may still refer to a record that goes
+    return ttlSeconds === 0
+      ? { subject, data: record.committed }
+      : { subject, data: record.committed, ttlSeconds };
+  }
+}
+
+/** What the events' projector needs beside. */
+export interface EventProjectorOptions extends ProjectorOptions {
+  readonly lastCommit: () => number;
+}
+
+/** A watermark this far behind without an event to store is moved by itself. */
+const ADVANCE_SEQUENCES_MIN = 5_000;
+
+/** An event waiting to be stored, with its place in the journal. */
+interface WaitingEvents {
+  readonly sequence: number;
+  readonly events: readonly Event[];
+}
+
+/** Brings events into EVENTS in log order, each once: a batch ends with the log's event watermark. */
+export class EventProjector {
+  readonly #options: EventProjectorOptions;
+  readonly #pacer: Pacer;
+  #waiting: WaitingEvents[] = [];
+  /** One batch at a time: the watermark's own advance counts as one. */
+  #idle: Promise<void> | undefined;
+
+  constructor(options: EventProjectorOptions) {
+    this.#options = options;
+    this.#pacer = new Pacer(options.clock, options.signal, () => this.#project(), options.onError);
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
+  /** The events of one commit, in log order. */
+  add(sequence: number, events: readonly Event[]): void {
+    if (events.length === 0) return;
+    this.#waiting.push({ sequence, events });
+    this.#pacer.wake();
+  }
+
+  async drain(): Promise<void> {
+    await this.#pacer.drain();
+    if (this.#options.mark.logSequence < this.#options.lastCommit())
+      await this.#options.mark.write([], this.#options.lastCommit(), 0);
+  }
+
+  /** Moves the watermark of a log that has had no events for long. */
+  async advance(): Promise<void> {
+    const { mark, lastCommit } = this.#options;
+    if (this.#waiting.length > 0 || lastCommit() - mark.logSequence < ADVANCE_SEQUENCES_MIN) return;
+    this.#idle ??= mark.write([], lastCommit(), 0).finally(() => (this.#idle = undefined));
+    await this.#idle;
+  }
+
+  async #project(): Promise<boolean> {
+    await this.#idle;
+    const messages: Append[] = [];
+    let taken = 0;
+    let logSequence = 0;
+    for (const { sequence, events } of this.#waiting) {
+      if (messages.length > 0 && messages.length + events.length > LIMITS.batchMessagesMax) break;
+      events.forEach((event, index) => messages.push(this.#message(event, sequence, index)));
+      logSequence = sequence;
+      taken++;
+    }
+    if (taken === 0) return false;
+    await this.#options.mark.write(messages, logSequence, logSequence);
+    this.#waiting = this.#waiting.slice(taken);
+    return this.#waiting.length > 0;
+  }
+
+  #message(event: Event, sequence: number, index: number): Append {
+    const { topology, group, log } = this.#options;
+    const { kind, tenant, key, type, json, trace, atMs } = event;
+    const headers: Record<string, string> = {
+      "Tw-Type": type,
+      "Tw-Log": `${group}.${log}`,
+      "Tw-Seq": `${sequence}.${index}`,
+      "Tw-Time": String(atMs),
+    };
+    if (trace !== "") headers["traceparent"] = trace;
+    return { subject: topology.event(tenant, kind, key, eventName(type)), data: json, headers };
+  }
+}
+
+/** `tradewind.actors.order.v1.OrderPlaced` is published as `order_placed`. */
+export function eventName(type: string): string {
+  const name = type.slice(type.lastIndexOf(".") + 1);
+  return name.replace(/(?<!^)([A-Z])/g, "_$1").toLowerCase();
+}

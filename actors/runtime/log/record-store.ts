@@ -1,0 +1,167 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { sleep, type Clock } from "../../../platform/clock.ts";
+import { MarkSchema } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { BusError, type Bus, type StoredMessage } from "../bus/bus.ts";
+import { LIMITS } from "../limits.ts";
+import { MemoryRecord, recordName } from "../step/record.ts";
+import type { Topology } from "../topology.ts";
+
+/** Address of a record. */
+export interface RecordId {
+  readonly kind: string;
+  readonly tenant: string;
+  readonly key: string;
+}
+
+/** What the store of one log needs. */
+export interface RecordStoreOptions {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly topology: Topology;
+  readonly group: string;
+  readonly log: number;
+  readonly signal: AbortSignal;
+  /** Watermark that this owner last got acked (J17). */
+  readonly ackedMark: () => number;
+  /** Called when records that were wanted have come. */
+  readonly onLoaded: () => void;
+}
+
+/** Subjects of one cold read: the server's limit is 1,024, one is the watermark. */
+const LOAD_KEYS_MAX = 1_000;
+
+/**
+ * The records of one log in its owner's memory: those changed since the last projection (never evicted) and a bounded
+ * number of clean ones, absent ones included. Belongs to one epoch and dies with it.
+ */
+export class RecordStore {
+  readonly #options: RecordStoreOptions;
+  /** Oldest first; those in use get a second chance when room is made. */
+  readonly #records = new Map<string, MemoryRecord>();
+  /** Changed and not projected, with the log sequence of the first such change; oldest first. */
+  #dirty = new Map<MemoryRecord, number>();
+  readonly #wanted = new Map<string, RecordId>();
+  #isLoading = false;
+
+  constructor(options: RecordStoreOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#records.size;
+  }
+
+  get dirtyCount(): number {
+    return this.#dirty.size;
+  }
+
+  /** The record, if it is in memory; absent ones that are known to be absent are. */
+  get(name: string): MemoryRecord | undefined {
+    const record = this.#records.get(name);
+    if (record !== undefined) record.isUsed = true;
+    return record;
+  }
+
+  /** Adds a record that cannot exist in the bucket, or one that replay has read. */
+  add(id: RecordId, committed?: Uint8Array): MemoryRecord {
+    const record = new MemoryRecord(id.kind, id.tenant, id.key, committed);
+    this.#records.set(record.name, record);
+    return record;
+  }
+
+  /** Asks for a record; `onLoaded` tells when it is there. One load per key. */
+  want(id: RecordId): void {
+    const name = recordName(id.kind, id.tenant, id.key);
+    if (this.#records.has(name) || this.#wanted.has(name)) return;
+    this.#wanted.set(name, id);
+    if (!this.#isLoading) void this.#pump();
+  }
+
+  /** The record was changed by the commit with this sequence. */
+  markDirty(record: MemoryRecord, logSequence: number): void {
+    if (!this.#dirty.has(record)) this.#dirty.set(record, logSequence);
+  }
+
+  /** Up to `countMax` dirty records, those whose first unprojected change is oldest first. */
+  takeDirty(
+    countMax: number,
+    bytesMax: number,
+  ): { readonly records: ReadonlyMap<MemoryRecord, number>; readonly nextFirst: number | undefined } {
+    const taken = new Map<MemoryRecord, number>();
+    let bytes = 0;
+    let nextFirst: number | undefined;
+    for (const [record, first] of this.#dirty) {
+      bytes += record.committed.length + 256;
+      if (taken.size >= countMax || (bytes > bytesMax && taken.size > 0)) {
+        nextFirst = first;
+        break;
+      }
+      taken.set(record, first);
+    }
+    for (const record of taken.keys()) this.#dirty.delete(record);
+    return { records: taken, nextFirst };
+  }
+
+  /** The batch failed: its records are dirty as before. */
+  putBackDirty(records: ReadonlyMap<MemoryRecord, number>): void {
+    this.#dirty = new Map([...records, ...[...this.#dirty].filter(([record]) => !records.has(record))]);
+  }
+
+  /** Frees what is clean and has not been used since the last round. */
+  evict(): void {
+    if (this.#records.size <= LIMITS.recordsCachedMax) return;
+    for (const [name, record] of this.#records) {
+      if (this.#records.size <= LIMITS.recordsCachedMax * 0.9) return;
+      if (this.#dirty.has(record) || record.isHeld) continue;
+      this.#records.delete(name);
+      if (record.isUsed) this.#records.set(name, record); // comes round again in this loop
+      record.isUsed = false;
+    }
+  }
+
+  async #pump(): Promise<void> {
+    this.#isLoading = true;
+    try {
+      while (this.#wanted.size > 0 && !this.#options.signal.aborted) {
+        const ids = [...this.#wanted.values()].slice(0, LOAD_KEYS_MAX);
+        const found = await this.#load(ids);
+        if (this.#options.signal.aborted) return;
+        for (const id of ids) {
+          const name = recordName(id.kind, id.tenant, id.key);
+          this.#wanted.delete(name);
+          if (!this.#records.has(name)) this.add(id, found.get(this.#subject(id))?.data);
+        }
+        this.#options.onLoaded();
+      }
+    } finally {
+      this.#isLoading = false;
+    }
+  }
+
+  #subject({ kind, tenant, key }: RecordId): string {
+    return this.#options.topology.record(kind, tenant, key);
+  }
+
+  /**
+   * J17: records and watermark in one read, accepted only if it is complete and not older than what we know is
+   * stored.
+   */
+  async #load(ids: readonly RecordId[]): Promise<ReadonlyMap<string, StoredMessage>> {
+    const { bus, clock, topology, group, log, signal, ackedMark } = this.#options;
+    const mark = topology.mark(group, log);
+    const subjects = [...ids.map((id) => this.#subject(id)), mark];
+    const known = ackedMark();
+    for (let delayMs = 5; !signal.aborted; delayMs = Math.min(delayMs * 2, LIMITS.retryDelayMs)) {
+      try {
+        const found = await bus.lastMany(topology.streams.actors, subjects);
+        const stored = found.get(mark);
+        if (stored !== undefined && Number(fromBinary(MarkSchema, stored.data).logSequence) >= known)
+          return found;
+      } catch (error) {
+        if (!(error instanceof BusError)) throw error;
+      }
+      await sleep(clock, delayMs, signal);
+    }
+    return new Map();
+  }
+}

@@ -1,0 +1,120 @@
+import { create, fromBinary, type DescMessage, type Message } from "@bufbuild/protobuf";
+import {
+  RecordSchema,
+  type Record as RecordMessage,
+} from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { assert } from "../assert.ts";
+import { encode } from "../codec/encode.ts";
+
+const ABSENT = new Uint8Array(0);
+
+/** Decoded form of a record while messages are applied to it. */
+export interface Working {
+  readonly meta: RecordMessage;
+  readonly state: Message;
+}
+
+/** Name of a record within its bucket: `kind.tenant.key`. */
+export function recordName(kind: string, tenant: string, key: string): string {
+  return `${kind}.${tenant}.${key}`;
+}
+
+/**
+ * One actor's record in the memory of its log's owner (J7). `committed` is what the last acked commit made of it,
+ * and all that readers and projections see; the working version is what the commit being built makes of it.
+ */
+export class MemoryRecord {
+  readonly kind: string;
+  readonly tenant: string;
+  readonly key: string;
+  readonly name: string;
+  /** Encoded Record of the last acked commit; empty if there is no record. */
+  committed: Uint8Array;
+  /** Log sequence of the last acked commit that changed it; 0 if it is as it was loaded. */
+  changedAt = 0;
+  /** Part of the commit being built or under way: must stay in memory. */
+  isHeld = false;
+  /** Asked for since room was made the last time. */
+  isUsed = false;
+  /** Encoding of the working version; undefined when stale. */
+  #bytes: Uint8Array | undefined;
+  #working: Working | undefined;
+  #schema: DescMessage | undefined;
+
+  constructor(kind: string, tenant: string, key: string, committed: Uint8Array = ABSENT) {
+    this.kind = kind;
+    this.tenant = tenant;
+    this.key = key;
+    this.name = recordName(kind, tenant, key);
+    this.committed = committed;
+    this.#bytes = committed;
+  }
+
+  /** The working version, decoded at first use. */
+  open(schema: DescMessage): Working {
+    this.#schema = schema;
+    if (this.#working === undefined) {
+      const meta =
+        this.#bytes && this.#bytes.length > 0 ? fromBinary(RecordSchema, this.#bytes) : create(RecordSchema);
+      const state = meta.state.length > 0 ? fromBinary(schema, meta.state) : create(schema);
+      this.#working = { meta, state };
+    }
+    return this.#working;
+  }
+
+  /** Encodes the working version, so that a step that fails can be undone by {@link undo}. */
+  bytes(): Uint8Array {
+    if (this.#bytes === undefined) {
+      assert(this.#working !== undefined && this.#schema !== undefined, "a changed record is open");
+      const { meta, state } = this.#working;
+      meta.state = encode(this.#schema, state);
+      this.#bytes = encode(RecordSchema, meta);
+    }
+    return this.#bytes;
+  }
+
+  /** The encoding of the working version if there is one that is not stale. */
+  freshBytes(): Uint8Array | undefined {
+    return this.#bytes;
+  }
+
+  /** Says that the working version was changed since it was last encoded. */
+  touched(): void {
+    this.#bytes = undefined;
+  }
+
+  /** Back to the last encoding: what a failed step did is gone. Call {@link bytes} before the step. */
+  undo(bytes: Uint8Array): void {
+    this.#bytes = bytes;
+    this.#working = undefined;
+  }
+
+  /** Makes the working version absent. */
+  clear(): void {
+    this.#bytes = ABSENT;
+    this.#working = undefined;
+  }
+
+  /** Frees the decoded form of a record that is at rest. */
+  rest(): void {
+    if (this.#bytes === this.committed) this.#working = undefined;
+  }
+
+  /** Timers, tasks and time to live as the last commit has them. */
+  committedMeta(): RecordMessage | undefined {
+    if (this.committed.length === 0) return undefined;
+    if (this.#working !== undefined && this.#bytes === this.committed) return this.#working.meta;
+    return fromBinary(RecordSchema, this.committed);
+  }
+
+  /** The commit that holds the working version is acked. */
+  commit(logSequence: number): void {
+    this.committed = this.bytes();
+    this.changedAt = logSequence;
+  }
+
+  /** The commit is refused for good: back to the committed version. */
+  rollback(): void {
+    this.undo(this.committed);
+  }
+}

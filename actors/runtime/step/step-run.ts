@@ -1,0 +1,107 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import type { Entry } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { ActorDefinition, ActorHandler, TaskOutcome } from "../actor.ts";
+import type { MemoryRecord, Working } from "./record.ts";
+import { StepContext, type Effects } from "./step-context.ts";
+
+/** Reasons of dead letters. */
+export type DeadReason =
+  | "UNDECODABLE"
+  | "UNKNOWN_KIND"
+  | "UNKNOWN_METHOD"
+  | "HANDLER_FAILED"
+  | "REFUSED"
+  | "NOT_FOUND"
+  | "CRASH_LOOP"
+  | "TOO_LARGE"
+  | "TOO_DEEP";
+
+/**
+ * What became of one entry. `applied`: the record changed. `answered`: only replies. `dropped`: nothing to do.
+ * `failed`: the handler's changes are undone; `entry` is what the dead letter keeps, `changed` whether the record
+ * must be written all the same (a timer or task that is spent).
+ */
+export type StepResult =
+  | { readonly kind: "applied"; readonly effects: Effects }
+  | { readonly kind: "answered"; readonly effects: Effects }
+  | { readonly kind: "dropped" }
+  | {
+      readonly kind: "failed";
+      readonly reason: DeadReason;
+      readonly error: string;
+      readonly entry: Entry;
+      readonly changed: boolean;
+    };
+
+/** Time and identity of the input. */
+export interface StepEnv {
+  /** Stored time of the input. */
+  readonly atMs: number;
+  /** Prefix of all ids that derive from it. */
+  readonly origin: string;
+}
+
+/** A step as it runs: `undo` brings the record back to what it was before. */
+export interface StepScope extends StepEnv {
+  /** @throws NotUndoableError in a hopeful run, where the record was not encoded before the step */
+  readonly undo: () => void;
+}
+
+/**
+ * A step failed whose record an earlier step of the same commit had changed. Steps fail rarely and encoding a
+ * record before each is dear, so the commit is begun again carefully.
+ */
+export class NotUndoableError extends Error {
+  override readonly name = "NotUndoableError";
+}
+
+/** Brings records back to the encodings that they had before a step. */
+export function undoTo(record: MemoryRecord, before: Uint8Array | undefined): void {
+  if (before === undefined) throw new NotUndoableError(`${record.name} was changed in the same commit`);
+  record.undo(before);
+}
+
+/** The body is not the message that the rpc takes. */
+export class UndecodableError extends Error {
+  override readonly name = "UndecodableError";
+}
+
+/** Calls the handler on the working version. Whatever it throws, the caller brings the record back. */
+export function runHandler(
+  definition: ActorDefinition,
+  { meta, state }: Working,
+  handler: ActorHandler,
+  entry: Entry,
+  env: StepEnv,
+  outcome: TaskOutcome | undefined,
+) {
+  let message;
+  try {
+    message = fromBinary(handler.method.input, entry.body);
+  } catch (error) {
+    throw new UndecodableError(`the body is no ${handler.method.input.typeName}: ${text(error)}`);
+  }
+  const nowMs = Math.max(env.atMs, Number(meta.nowMs));
+  const context = new StepContext(
+    { kind: definition.kind, entry, nowMs, origin: env.origin, outcome },
+    meta,
+    state,
+  );
+  if (meta.revision === 0n) {
+    meta.createdMs = BigInt(nowMs);
+    meta.ttlSeconds = 0;
+  }
+  const result = handler.run(context, message);
+  meta.revision += 1n;
+  meta.nowMs = BigInt(nowMs);
+  return { context, result, nowMs };
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** A result for the dead letters. */
+export function failed(reason: DeadReason, error: unknown, entry: Entry, changed = false): StepResult {
+  return { kind: "failed", reason, error: text(error), entry, changed };
+}

@@ -1,0 +1,85 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import type { Clock } from "../../../platform/clock.ts";
+import {
+  TaskBundleSchema,
+  TaskSchema,
+  type Task,
+} from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { Bus, Delivery, StoredMessage } from "../bus/bus.ts";
+import { HEADER } from "../headers.ts";
+import type { Topology } from "../topology.ts";
+import { encode } from "../codec/encode.ts";
+
+/** What splitting a bundle needs. */
+export interface TaskBundleOptions {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly topology: Topology;
+}
+
+/** True for a message that holds several tasks. */
+export function isTaskBundle({ headers }: StoredMessage): boolean {
+  return headers[HEADER.entries] !== undefined;
+}
+
+/**
+ * Splits the delivery of a bundle into one for each task. A task that must be tried again leaves the bundle: it is
+ * stored as a message of its own, due after its rest. The bundle is acked when every task has ended or left.
+ * @throws Error if the message is no bundle
+ */
+export function splitBundle(options: TaskBundleOptions, delivery: Delivery): readonly Delivery[] {
+  const { tasks } = fromBinary(TaskBundleSchema, delivery.message.data);
+  const bundle = new Bundle(options, delivery, tasks.length);
+  return tasks.map((task) => bundle.part(task));
+}
+
+class Bundle {
+  readonly #options: TaskBundleOptions;
+  readonly #delivery: Delivery;
+  #left: number;
+  #hasFailed = false;
+
+  constructor(options: TaskBundleOptions, delivery: Delivery, count: number) {
+    this.#options = options;
+    this.#delivery = delivery;
+    this.#left = count;
+    if (count === 0) delivery.ack();
+  }
+
+  part(task: Task): Delivery {
+    const { topology } = this.#options;
+    const { message, attempt } = this.#delivery;
+    const subject = topology.task(task.queue, task.tenant, task.key, task.id);
+    const alone: StoredMessage = { ...pick(message), subject, data: encode(TaskSchema, task), headers: {} };
+    return {
+      message: alone,
+      attempt,
+      ack: () => this.#end(true),
+      nak: (delayMs) => void this.#leave(task, alone, attempt, delayMs),
+      working: () => this.#delivery.working(),
+    };
+  }
+
+  async #leave(task: Task, alone: StoredMessage, attempts: number, delayMs: number): Promise<void> {
+    const { bus, clock, topology } = this.#options;
+    const outcome = await bus.append({
+      subject: topology.retry(task.queue, task.tenant, task.key, task.id),
+      data: alone.data,
+      headers: { [HEADER.attempt]: String(attempts) },
+      schedule: { atMs: clock.nowMs() + delayMs, target: alone.subject },
+    });
+    this.#end(outcome.kind === "stored");
+  }
+
+  #end(isDurable: boolean): void {
+    this.#left--;
+    this.#hasFailed ||= !isDurable;
+    if (this.#left > 0) return;
+    if (this.#hasFailed) this.#delivery.nak(0);
+    else this.#delivery.ack();
+  }
+}
+
+function pick({ sequence, timestampMs }: StoredMessage): Pick<StoredMessage, "sequence" | "timestampMs"> {
+  return { sequence, timestampMs };
+}

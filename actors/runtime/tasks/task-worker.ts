@@ -1,0 +1,138 @@
+import { sleep, type TimerHandle } from "../../../platform/clock.ts";
+import type { Delivery, Subscription } from "../bus/bus.ts";
+import { InboxWriter } from "../inbox-writer.ts";
+import { RunningTask } from "./running-task.ts";
+import { isTaskBundle, splitBundle } from "./task-bundle.ts";
+import type { TaskService } from "../task-queue.ts";
+import type { TaskWorkerOptions } from "../worker/worker.ts";
+
+/** A running server of task queues. */
+export interface TaskWorker {
+  /** Deliveries that are worked on. */
+  running(): number;
+  /**
+   * Takes no more tasks and waits some seconds for those that run; the rest is aborted and goes to another worker.
+   * Resolves when nothing of it runs any more.
+   */
+  stop(): Promise<void>;
+}
+
+/** A task whose worker is silent for so long is delivered to another one. */
+const ACK_WAIT_MS = 3_000;
+/** Word to the server that tasks are worked on: several may be lost before it gives up. */
+const HEARTBEAT_MS = ACK_WAIT_MS / 3;
+/** Deliveries of one queue without an ack, over all workers. */
+const ACK_PENDING_MAX = 8_192;
+/** Deliveries of one queue worked on at once by one process; a bundle is one. */
+const IN_FLIGHT_MAX = 128;
+const BEATS_PER_PURGE = 5;
+/** How long `stop` waits for handlers, and then for what they leave behind. */
+const STOP_WAIT_MS = 5_000;
+const STOP_POLL_MS = 20;
+
+/** Starts to serve task queues: one durable consumer per queue, shared by all processes that serve it. */
+export function startTaskWorker(options: TaskWorkerOptions): TaskWorker {
+  return new Worker(options);
+}
+
+class Worker implements TaskWorker {
+  readonly #options: TaskWorkerOptions;
+  readonly #writer: InboxWriter;
+  readonly #running = new Set<RunningTask>();
+  readonly #pulls: readonly Subscription[];
+  #heartbeat: TimerHandle | undefined;
+  #beats = 0;
+  #stopped: Promise<void> | undefined;
+
+  constructor(options: TaskWorkerOptions) {
+    this.#options = options;
+    this.#writer = new InboxWriter(options);
+    this.#pulls = options.services.map((service) => this.#pull(service));
+    this.#beat();
+  }
+
+  running(): number {
+    return this.#running.size;
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  #pull(service: TaskService): Subscription {
+    const { bus, topology, inFlightMax = IN_FLIGHT_MAX } = this.#options;
+    const { name } = service.queue;
+    return bus.pull({
+      stream: topology.streams.tasks,
+      consumer: topology.consumer(name),
+      description: `Tradewind: workers of the queue ${name}; a task ends with its outcome`,
+      filter: topology.task(name, "*", "*", "*"),
+      ackWaitMs: ACK_WAIT_MS,
+      ackPendingMax: ACK_PENDING_MAX,
+      inFlightMax,
+      onDelivery: (delivery) => this.#start(service, delivery),
+    });
+  }
+
+  #start(service: TaskService, delivery: Delivery): void {
+    if (!isTaskBundle(delivery.message)) return void this.#work(service, delivery);
+    try {
+      for (const part of splitBundle(this.#options, delivery)) void this.#work(service, part);
+    } catch (error) {
+      // Its tasks' actors hear of it at the tasks' deadlines.
+      this.#options.log.error(
+        { err: error, subject: delivery.message.subject },
+        "bundle of tasks is not readable",
+      );
+      delivery.ack();
+    }
+  }
+
+  async #work(service: TaskService, delivery: Delivery): Promise<void> {
+    const task = new RunningTask({ ...this.#options, writer: this.#writer }, service, delivery);
+    this.#running.add(task);
+    try {
+      await task.run();
+    } finally {
+      this.#running.delete(task);
+    }
+  }
+
+  #beat(): void {
+    this.#heartbeat = this.#options.clock.setTimer(() => {
+      for (const task of this.#running) task.heartbeat();
+      if (++this.#beats % BEATS_PER_PURGE === 0) this.#purge();
+      this.#beat();
+    }, HEARTBEAT_MS);
+  }
+
+  /** Drops what every worker of a queue is done with; rests that are scheduled are other subjects and stay (J19). */
+  #purge(): void {
+    const { bus, topology, services, log } = this.#options;
+    for (const { queue } of services) {
+      const filter = topology.task(queue.name, "*", "*", "*");
+      bus
+        .purgeAcked(topology.streams.tasks, topology.consumer(queue.name), filter)
+        .catch((error: unknown) =>
+          log.debug({ err: error, queue: queue.name }, "tasks not purged, next time"),
+        );
+    }
+  }
+
+  async #stop(): Promise<void> {
+    for (const pull of this.#pulls) pull.close();
+    await this.#drained();
+    for (const task of this.#running) task.abort();
+    await this.#drained();
+    this.#writer.close();
+    await this.#drained();
+    this.#heartbeat?.cancel();
+  }
+
+  async #drained(): Promise<void> {
+    const { clock } = this.#options;
+    const deadlineMs = clock.monotonicMs() + STOP_WAIT_MS;
+    while (this.#running.size > 0 && clock.monotonicMs() < deadlineMs) await sleep(clock, STOP_POLL_MS);
+  }
+}

@@ -1,0 +1,188 @@
+import { create, fromBinary } from "@bufbuild/protobuf";
+import type { Clock, TimerHandle } from "../../../platform/clock.ts";
+import { LeaseSchema, type Lease } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { Bus, StoredMessage, Subscription } from "../bus/bus.ts";
+import { LIMITS } from "../limits.ts";
+import type { Topology } from "../topology.ts";
+import { encode } from "../codec/encode.ts";
+
+/** What membership needs. */
+export interface MembershipOptions {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly topology: Topology;
+  readonly group: string;
+  readonly workerId: string;
+  readonly contracts: string;
+}
+
+interface Member {
+  readonly lease: Lease;
+  /** Monotonic time of the newest renewal. */
+  seenMs: number;
+}
+
+/** A worker that was never heard of is given this long to show up. */
+const UNSEEN_MS_MAX = 1_000;
+/** Own renewals that we wait to see. */
+const BEATS_KEPT_MAX = 64n;
+
+/**
+ * Who is alive in a group: leases in a bucket, renewed twice a second, watched by all. Serves liveness alone;
+ * safety is the compare-and-set of the journal. Judged by own monotonic time, and only while connected.
+ */
+export class Membership {
+  readonly #options: MembershipOptions;
+  readonly #members = new Map<string, Member>();
+  readonly #subject: string;
+  #reader: Subscription | undefined;
+  #timer: TimerHandle | undefined;
+  #beat = 0n;
+  #startedMs: bigint;
+  #isLeaving = false;
+  /** Since when we have been connected and heard everybody. */
+  #listeningSinceMs = Infinity;
+  #renewedSentMs = -Infinity;
+  #unbrokenSinceMs = Infinity;
+  /** When our renewals were sent that we have not seen yet, by beat. */
+  readonly #sentMs = new Map<bigint, number>();
+  /** When the newest of our own renewals that we have seen was sent. */
+  #heardMs = -Infinity;
+  #isClosed = false;
+
+  constructor(options: MembershipOptions) {
+    this.#options = options;
+    this.#subject = options.topology.lease(options.group, options.workerId);
+    this.#startedMs = BigInt(options.clock.nowMs());
+  }
+
+  start(): void {
+    const { bus, topology, group } = this.#options;
+    this.#reader = bus.read({
+      stream: topology.streams.leases,
+      filters: [topology.filters.leases(group)],
+      from: "last-per-subject",
+      onMessage: (message) => this.#onLease(message),
+      onCaughtUp: () => {
+        if (this.#listeningSinceMs === Infinity) this.#listeningSinceMs = this.#options.clock.monotonicMs();
+      },
+    });
+    void this.#renew();
+  }
+
+  /** Monotonic time at which the last acked renewal was sent; -Infinity before the first. */
+  get renewedSentMs(): number {
+    return this.#renewedSentMs;
+  }
+
+  /** Monotonic time since which the lease has never run out: who took a log over meanwhile did so before. */
+  get unbrokenSinceMs(): number {
+    return this.#unbrokenSinceMs;
+  }
+
+  /** Call regularly: while there is no connection nobody can be judged. */
+  tick(): void {
+    if (!this.#options.bus.isConnected()) this.#listeningSinceMs = this.#options.clock.monotonicMs();
+  }
+
+  /** Live workers that take logs, this one included once its lease is stored; sorted. */
+  live(): readonly string[] {
+    const nowMs = this.#options.clock.monotonicMs();
+    const live = [...this.#members].filter(
+      ([, { lease, seenMs }]) => !lease.leaving && nowMs - seenMs <= LIMITS.leaseMs,
+    );
+    return live.map(([worker]) => worker).sort();
+  }
+
+  /**
+   * Names this life of the worker in the journal: a restarted worker keeps its id and owns nothing. Else a log of
+   * its last life that is now another's share would be nobody's: its owner seems alive and does not know of it.
+   */
+  get life(): string {
+    return `${this.#options.workerId}@${this.#startedMs.toString(36)}`;
+  }
+
+  /** True if the lease of this life of a worker has certainly run out. */
+  isGone(life: string): boolean {
+    const [worker = "", started] = life.split("@");
+    if (worker === this.#options.workerId) return life !== this.life;
+    // All renewals before the newest of our own that we have seen have come: silence since then may be our own
+    // deafness.
+    const heardMs = this.#heardMs;
+    const member = this.#members.get(worker);
+    if (member === undefined) return heardMs - this.#listeningSinceMs > UNSEEN_MS_MAX;
+    if (started !== undefined && member.lease.startedMs.toString(36) !== started) return true;
+    return heardMs - Math.max(member.seenMs, this.#listeningSinceMs) > LIMITS.leaseMs;
+  }
+
+  /** True if a live worker runs other contracts and was started after this one. */
+  hasNewerBuild(): boolean {
+    const { workerId, contracts } = this.#options;
+    return this.live().some((worker) => {
+      const lease = this.#members.get(worker)?.lease;
+      return (
+        worker !== workerId &&
+        lease !== undefined &&
+        lease.contracts !== contracts &&
+        lease.startedMs > this.#startedMs
+      );
+    });
+  }
+
+  /** Says that this worker takes no more logs. */
+  async leave(): Promise<void> {
+    this.#isLeaving = true;
+    await this.#store();
+  }
+
+  /** Takes the lease back and stops. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    this.#reader?.close();
+    await this.#options.bus.append({
+      subject: this.#subject,
+      data: new Uint8Array(0),
+      headers: { "KV-Operation": "DEL" },
+    });
+  }
+
+  #onLease(message: StoredMessage): void {
+    const worker = message.subject.slice(message.subject.lastIndexOf(".") + 1);
+    if (message.data.length === 0) return void this.#members.delete(worker);
+    const lease = fromBinary(LeaseSchema, message.data);
+    if (worker === this.#options.workerId && lease.startedMs === this.#startedMs) this.#hear(lease.beat);
+    this.#members.set(worker, { lease, seenMs: this.#options.clock.monotonicMs() });
+  }
+
+  #hear(beat: bigint): void {
+    this.#heardMs = Math.max(this.#heardMs, this.#sentMs.get(beat) ?? -Infinity);
+    for (const older of this.#sentMs.keys()) if (older <= beat) this.#sentMs.delete(older);
+  }
+
+  async #renew(): Promise<void> {
+    if (this.#isClosed) return;
+    const timer = this.#options.clock.setTimer(() => void this.#renew(), LIMITS.leaseRenewMs);
+    this.#timer = timer;
+    await this.#store();
+  }
+
+  async #store(): Promise<void> {
+    const { bus, clock, group, workerId: worker, contracts } = this.#options;
+    const lease = create(LeaseSchema, {
+      worker,
+      group,
+      contracts,
+      startedMs: this.#startedMs,
+      beat: ++this.#beat,
+      leaving: this.#isLeaving,
+    });
+    const sentMs = clock.monotonicMs();
+    this.#sentMs.set(this.#beat, sentMs);
+    this.#sentMs.delete(this.#beat - BEATS_KEPT_MAX);
+    const outcome = await bus.append({ subject: this.#subject, data: encode(LeaseSchema, lease) });
+    if (outcome.kind !== "stored") return;
+    if (clock.monotonicMs() - this.#renewedSentMs > LIMITS.leaseMs) this.#unbrokenSinceMs = sentMs;
+    this.#renewedSentMs = Math.max(this.#renewedSentMs, sentMs);
+  }
+}

@@ -1,0 +1,121 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import type { Clock } from "../../../platform/clock.ts";
+import { MarkSchema, type Commit } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { BusError, type Bus } from "../bus/bus.ts";
+import { nextSequence, takenOf } from "../log/inputs.ts";
+import { readLogEnd } from "../log/journal.ts";
+import { LIMITS } from "../limits.ts";
+import type { LogOwner } from "../log/log-owner.ts";
+import type { Topology } from "../topology.ts";
+
+/** Drops what a log's committed position has passed in INBOX; timers that wait are other subjects and stay (J19). */
+export async function purgeInbox(
+  bus: Bus,
+  topology: Topology,
+  group: string,
+  owner: LogOwner,
+): Promise<void> {
+  const taken = owner.committed("inbox");
+  if (taken === undefined || taken.sequence === 0) return;
+  await unlessUnanswered(() =>
+    bus.purge(topology.streams.inbox, topology.inbox(group, owner.log), nextSequence(taken)),
+  );
+}
+
+/** How full the journal is, from 0 to 1; 0 without a limit. */
+export async function journalPressure(bus: Bus, topology: Topology): Promise<number> {
+  let pressure = 0;
+  await unlessUnanswered(async () => {
+    const { bytes, bytesMax } = await bus.status(topology.streams.log);
+    pressure = bytes / bytesMax;
+  });
+  return pressure;
+}
+
+/**
+ * Drops journal messages that nobody needs any more (J2, J3): below every log's position and watermarks, older than
+ * a day (any age when space runs out, J24), never the last message of a log. Any worker may do it.
+ */
+export async function purgeJournal(
+  bus: Bus,
+  clock: Clock,
+  topology: Topology,
+  pressure: number,
+): Promise<void> {
+  await unlessUnanswered(async () => {
+    const ends = await readEnds(bus, topology);
+    if (ends === undefined) return;
+    const unread = Math.min(...ends.map(({ position }) => position));
+    const isShort = pressure >= LIMITS.logAgeWaivedAt;
+    const young = isShort ? Infinity : await firstYoung(bus, topology, clock.nowMs() - LIMITS.logAgeMsMin);
+    for (const { subject, sequence, unprojected } of ends) {
+      await bus.purge(topology.streams.log, subject, Math.min(unread, unprojected, young, sequence));
+    }
+  });
+}
+
+interface End {
+  readonly subject: string;
+  /** Of the log's last message. */
+  readonly sequence: number;
+  /** First sequence that this log has not read of the other logs. */
+  readonly position: number;
+  /** First of its own sequences that a new owner would replay. */
+  readonly unprojected: number;
+}
+
+/** Undefined if a log was never created: then nothing is known to be unneeded. */
+async function readEnds(bus: Bus, topology: Topology): Promise<readonly End[] | undefined> {
+  const ends: End[] = [];
+  for (const { name: group, logs } of topology.groups) {
+    for (let log = 0; log < logs; log++) {
+      const subject = topology.log(group, log);
+      const end = await readLogEnd(bus, topology.streams.log, subject);
+      if (end === undefined) return undefined;
+      const mark = await bus.last(topology.streams.actors, topology.mark(group, log));
+      const eventMark = await bus.last(topology.streams.events, topology.eventMark(group, log));
+      const marks = [mark, eventMark].map((stored) => {
+        if (stored === undefined) return 0;
+        const { logSequence, replaySequence } = fromBinary(MarkSchema, stored.data);
+        return Number(stored === mark && replaySequence < logSequence ? replaySequence : logSequence);
+      });
+      const position = logPosition(topology, end.commit);
+      ends.push({
+        subject,
+        sequence: end.sequence,
+        position,
+        unprojected: Math.min(...marks) + 1,
+      });
+    }
+  }
+  return ends;
+}
+
+function logPosition(topology: Topology, commit: Commit): number {
+  const position = commit.positions.find(({ stream }) => stream === topology.streams.log);
+  return position === undefined ? Infinity : nextSequence(takenOf(position));
+}
+
+/** The first message of LOG that was stored after `sinceMs`, by bisection. */
+async function firstYoung(bus: Bus, topology: Topology, sinceMs: number): Promise<number> {
+  const stream = topology.streams.log;
+  const { firstSequence, lastSequence } = await bus.status(stream);
+  let low = firstSequence;
+  let high = lastSequence + 1;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const [message] = await bus.range(stream, topology.filters.logs, middle, 1);
+    if (message === undefined || message.timestampMs >= sinceMs) high = middle;
+    else low = message.sequence + 1;
+  }
+  return low;
+}
+
+/** The next round does what this one could not. */
+async function unlessUnanswered(run: () => Promise<unknown>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    if (!(error instanceof BusError)) throw error;
+  }
+}

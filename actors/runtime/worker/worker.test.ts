@@ -1,0 +1,394 @@
+import { describe, expect, it } from "vitest";
+import { silentLogger } from "../../../platform/log.ts";
+import { seededRandom } from "../../../platform/random.ts";
+import {
+  SampleActor,
+  SampleStateSchema,
+  SampleTotalsSchema,
+} from "../../../proto/gen/tradewind/actors/sample/v1/sample_actor_pb.ts";
+import { createActorClient } from "../client/actor-client.ts";
+import type { Bus, Subscription } from "../bus/bus.ts";
+import { MemoryNats } from "../bus/bus-memory.ts";
+import { HandClock } from "../client/client-testing.ts";
+import { sampleActor, samplePayments, sampleProjection } from "../sample.ts";
+import { serveTasks } from "../task-queue.ts";
+import { startTaskWorker } from "../tasks/task-worker.ts";
+import { createTopology } from "../topology.ts";
+import { startWorker, type Worker } from "./worker.ts";
+
+const { method } = SampleActor;
+
+/** A whole system on the memory bus. */
+function createSystem() {
+  const clock = new HandClock();
+  const random = seededRandom(7);
+  const nats = new MemoryNats({ clock, random });
+  const topology = createTopology();
+  nats.ensure(topology);
+  const base = { clock, random, topology, log: silentLogger };
+  const definitions = { actors: [sampleActor], projections: [sampleProjection] };
+  const charges = new Map<string, bigint>();
+  const attempts: bigint[] = [];
+  /** Payments that fail once. */
+  const failing = new Set<bigint>();
+  const worker = (workerId: string, group = "core") => {
+    const bus = nats.connect(workerId);
+    return { bus, worker: startWorker({ ...base, ...definitions, bus, group, workerId }) };
+  };
+  const workerWith = (workerId: string, actors: (typeof sampleActor)[]) => {
+    const bus = nats.connect(workerId);
+    return { bus, worker: startWorker({ ...base, actors, projections: [], bus, group: "core", workerId }) };
+  };
+  const workerOn = (bus: Bus, workerId: string, actors: (typeof sampleActor)[]) =>
+    startWorker({ ...base, actors, projections: [], bus, group: "core", workerId });
+  const client = createActorClient({ ...base, bus: nats.connect("client") });
+  const service = serveTasks(samplePayments, async ({ amount }, { taskId }) => {
+    attempts.push(amount);
+    if (failing.delete(amount)) throw new Error("not this time");
+    charges.set(taskId, amount);
+    return { amount };
+  });
+  const tasks = startTaskWorker({ ...base, bus: nats.connect("tasks"), services: [service] });
+  let calls = 0;
+  const finish = async <T>(promise: Promise<T>): Promise<T> => {
+    let isDone = false;
+    const watched = promise.finally(() => (isDone = true));
+    watched.catch(() => undefined);
+    for (let i = 0; i < 400 && !isDone; i++) await clock.pass(50);
+    return watched;
+  };
+  const call = <M extends (typeof method)[keyof typeof method]>(
+    m: M,
+    key: string,
+    message: object,
+    requestId = `r${++calls}`,
+  ) => finish(client.call(m, { tenant: "demo", key }, message as never, { requestId, timeoutMs: 15_000 }));
+  const read = (key: string) => finish(client.read("sample", SampleStateSchema, { tenant: "demo", key }));
+  return {
+    clock,
+    nats,
+    topology,
+    worker,
+    workerWith,
+    workerOn,
+    client,
+    tasks,
+    charges,
+    attempts,
+    failing,
+    call,
+    read,
+    finish,
+  };
+}
+
+async function ready(system: ReturnType<typeof createSystem>, worker: Worker, logs = 4) {
+  for (let i = 0; i < 200 && worker.owned().length < logs; i++) await system.clock.pass(50);
+  expect(worker.owned()).toHaveLength(logs);
+}
+
+describe("a worker", () => {
+  it("takes over its logs and answers a request", async () => {
+    const system = createSystem();
+    const { worker } = system.worker("w1");
+    await ready(system, worker);
+    const opened = await system.call(method.open, "a", { amount: 50n });
+    expect(opened.message).toMatchObject({ balance: 50n });
+    expect((await system.read("a")).state).toMatchObject({ balance: 50n });
+  });
+
+  it("answers a repeated request without effect", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 50n });
+    await system.call(method.deposit, "a", { amount: 5n }, "same");
+    const again = await system.call(method.deposit, "a", { amount: 5n }, "same");
+    expect(again).toMatchObject({ replayed: true, message: { balance: 55n } });
+    await expect(system.call(method.deposit, "a", { amount: 6n }, "same")).rejects.toMatchObject({
+      reason: "IDEMPOTENCY_KEY_REUSED",
+    });
+  });
+
+  it("carries messages within and between logs, exactly once", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 1_000n });
+    const to = Array.from({ length: 40 }, (_, i) => `to-${i}`);
+    await system.call(method.spread, "a", { to, amount: 3n });
+    await system.clock.pass(1_000);
+    for (const key of to) expect((await system.read(key)).state).toMatchObject({ balance: 3n, messages: 1 });
+    expect((await system.read("a")).state).toMatchObject({ balance: 880n });
+  });
+
+  it("refuses without a trace but the remembered answer", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 10n });
+    const transfer = () => system.call(method.transfer, "a", { to: "b", amount: 11n }, "t");
+    await expect(transfer()).rejects.toMatchObject({ reason: "INSUFFICIENT", metadata: { balance: "10" } });
+    await system.call(method.deposit, "a", { amount: 90n });
+    await expect(transfer()).rejects.toMatchObject({ reason: "INSUFFICIENT" });
+    expect((await system.read("b")).state).toBeUndefined();
+  });
+
+  it("runs a task and answers the deferred request with its outcome", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 10n });
+    const paid = await system.call(method.pay, "a", { amount: 4n });
+    expect(paid.message).toMatchObject({ balance: 6n });
+    expect((await system.read("a")).state).toMatchObject({ paid: 4n });
+    expect([...system.charges.values()]).toEqual([4n]);
+  });
+
+  it("tries a task of a bundle again alone, and the others once", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 1_000n });
+    const amounts = Array.from({ length: 20 }, (_, i) => BigInt(i + 1));
+    system.failing.add(7n);
+    await Promise.all(amounts.map((amount) => system.call(method.pay, "a", { amount })));
+    expect((await system.read("a")).state).toMatchObject({ balance: 790n, paid: 210n, givenUp: 0 });
+    const attempts = amounts.map((amount) => system.attempts.filter((tried) => tried === amount).length);
+    expect(attempts).toEqual(amounts.map((amount) => (amount === 7n ? 2 : 1)));
+    const bus = system.nats.connect("look");
+    const stored = await system.finish(bus.subjects(system.topology.streams.tasks, "task.>"));
+    expect([...stored.keys()].some((subject) => subject.includes(".bundle."))).toBe(true);
+  });
+
+  it("fires a timer once", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 10n });
+    await system.call(method.remind, "a", { delayMs: 30_000, amount: 1n });
+    await system.clock.pass(20_000);
+    expect((await system.read("a")).state).toMatchObject({ reminders: 0 });
+    await system.clock.pass(20_000);
+    expect((await system.read("a")).state).toMatchObject({ reminders: 1, balance: 11n });
+  });
+
+  it("puts poison into the dead letters and goes on", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 10n });
+    await expect(system.call(method.break, "a", { amount: 1n })).rejects.toMatchObject({ kind: "defect" });
+    expect((await system.call(method.deposit, "a", { amount: 1n })).message).toMatchObject({ balance: 11n });
+    const letters = await system.finish(system.client.listDeadLetters(undefined, 10));
+    expect(letters).toMatchObject([{ reason: "HANDLER_FAILED", kind: "sample", key: "a", method: "Break" }]);
+  });
+
+  it("projects events into totals and lists the newest first", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await ready(system, system.worker("p1", "analytics").worker);
+    for (let i = 0; i < 70; i++) await system.call(method.open, `k${i}`, { amount: 2n });
+    await system.clock.pass(2_000);
+    const totals = await system.finish(
+      system.client.scan("analytics", SampleTotalsSchema, "demo", "totals", 10),
+    );
+    expect(totals).toMatchObject([{ state: { deposited: 140n, count: 70 } }]);
+    const { entries } = await system.finish(
+      system.client.list("demo", "accounts", undefined, 100, () => true),
+    );
+    expect(entries.map(({ id }) => id)).toEqual(Array.from({ length: 70 }, (_, i) => `k${69 - i}`));
+  });
+
+  it("hands over at its stop, and the next goes on where it ended", async () => {
+    const system = createSystem();
+    const first = system.worker("w1");
+    await ready(system, first.worker);
+    await system.call(method.open, "a", { amount: 10n });
+    await system.finish(first.worker.stop());
+    await ready(system, system.worker("w2").worker);
+    expect((await system.call(method.deposit, "a", { amount: 1n })).message).toMatchObject({ balance: 11n });
+  });
+
+  it("takes over from a worker that died, and fences one that was only paused", async () => {
+    const system = createSystem();
+    const first = system.worker("w1");
+    await ready(system, first.worker);
+    await system.call(method.open, "a", { amount: 10n });
+    system.nats.freeze(first.bus);
+    const second = system.worker("w2");
+    await ready(system, second.worker);
+    expect((await system.call(method.deposit, "a", { amount: 1n })).message).toMatchObject({ balance: 11n });
+    system.nats.resume(first.bus);
+    await system.clock.pass(1_000);
+    expect((await system.call(method.deposit, "a", { amount: 1n })).message).toMatchObject({ balance: 12n });
+  });
+
+  it("shares the logs among the workers that live", async () => {
+    const system = createSystem();
+    const first = system.worker("w1");
+    await ready(system, first.worker);
+    const second = system.worker("w2");
+    await ready(system, second.worker, 2);
+    expect(first.worker.owned()).toHaveLength(2);
+  });
+});
+
+describe("a crash loop", () => {
+  /** A worker of a build that dies when it applies a certain deposit. */
+  it("ends with the one input in the dead letters that killed its owners", async () => {
+    const system = createSystem();
+    const starter = system.worker("w0");
+    await ready(system, starter.worker);
+    await system.call(method.open, "a", { amount: 10n });
+    let deaths = 0;
+    let current = starter;
+    const deposit = sampleActor.handlers.get("Deposit");
+    if (deposit === undefined) throw new Error("the sample takes deposits");
+    const deadly = {
+      ...sampleActor,
+      handlers: new Map(sampleActor.handlers).set("Deposit", {
+        ...deposit,
+        run: ((ctx: never, message: never) => {
+          if ((message as { amount: bigint }).amount === 666n) {
+            deaths++;
+            system.nats.crash(current.bus);
+          }
+          return deposit.run(ctx, message);
+        }) as never,
+      }),
+    };
+    await system.finish(starter.worker.stop());
+    const calls = [1n, 2n, 666n, 3n].map((amount, i) =>
+      system.client.call(
+        method.deposit,
+        { tenant: "demo", key: "a" },
+        { amount },
+        { requestId: `d${i}`, timeoutMs: 200_000 },
+      ),
+    );
+    for (const call of calls) call.catch(() => undefined);
+    await system.clock.pass(100);
+    for (let life = 1; life <= 6 && deaths < 5; life++) {
+      const before = deaths;
+      current = system.workerWith(`w${life}`, [deadly as never]);
+      for (let i = 0; i < 100 && deaths === before; i++) await system.clock.pass(100);
+      if (deaths === before) break;
+    }
+    const results = await system.finish(Promise.allSettled(calls));
+    expect(results.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected", "fulfilled"]);
+    expect(results[2]).toMatchObject({ reason: { kind: "defect" } });
+    expect((await system.read("a")).state).toMatchObject({ balance: 16n });
+    const letters = await system.finish(system.client.listDeadLetters(undefined, 10));
+    expect(letters).toMatchObject([{ reason: "CRASH_LOOP", method: "Deposit" }]);
+    expect(deaths).toBeGreaterThan(2);
+  }, 30_000);
+});
+
+describe("a crash loop under load", () => {
+  const INBOX_DELAY_MS = 300;
+  const LIVES_MAX = 8;
+
+  it("ends although every owner commits messages from other logs before it meets what kills it", async () => {
+    const system = createSystem();
+    const { clock, topology, nats } = system;
+    const keyOn = (wanted: (log: number) => boolean) =>
+      ["a", "b", "c", "d", "e", "f", "g"].find((key) => wanted(topology.logOf("core", "demo", key))) ?? "";
+    const victim = keyOn(() => true);
+    const log = topology.logOf("core", "demo", victim);
+    const giver = keyOn((other) => other !== log);
+    const starter = system.worker("w0");
+    await ready(system, starter.worker);
+    for (const key of [victim, giver]) await system.call(method.open, key, { amount: 100n });
+    await system.finish(starter.worker.stop());
+    let deaths = 0;
+    const deposit = sampleActor.handlers.get("Deposit");
+    if (deposit === undefined) throw new Error("the sample takes deposits");
+    const begin = (name: string) => {
+      const bus = nats.connect(name);
+      const run = ((ctx: never, message: never) => {
+        if ((message as { amount: bigint }).amount === 666n) {
+          deaths++;
+          nats.crash(bus);
+        }
+        return deposit.run(ctx, message);
+      }) as never;
+      const deadly = {
+        ...sampleActor,
+        handlers: new Map(sampleActor.handlers).set("Deposit", { ...deposit, run }),
+      };
+      const read: Bus["read"] = (options) => {
+        if (options.filters[0] !== topology.inbox("core", log)) return bus.read(options);
+        let reader: Subscription | undefined;
+        const timer = clock.setTimer(() => (reader = bus.read(options)), INBOX_DELAY_MS);
+        return { close: () => (timer.cancel(), reader?.close()) };
+      };
+      const slow = new Proxy(bus, {
+        get: (target, property) => {
+          const value: unknown = property === "read" ? read : Reflect.get(target, property);
+          return typeof value === "function" ? (value.bind(target) as unknown) : value;
+        },
+      });
+      system.workerOn(slow, name, [deadly as never]);
+    };
+    const ask = (
+      m: typeof method.deposit | typeof method.transfer,
+      key: string,
+      message: object,
+      requestId: string,
+    ) => {
+      const call = system.client.call(m, { tenant: "demo", key }, message, { requestId, timeoutMs: 300_000 });
+      call.catch(() => undefined);
+    };
+    ask(method.deposit, victim, { amount: 666n }, "poison");
+    const letters = () => system.finish(system.client.listDeadLetters(undefined, 10));
+    for (let life = 1; life <= LIVES_MAX && (await letters()).length === 0; life++) {
+      ask(method.transfer, giver, { to: victim, amount: 1n }, `t${life}`);
+      await clock.pass(50);
+      const before = deaths;
+      begin(`w${life}`);
+      for (let i = 0; i < 100 && deaths === before && (await letters()).length === 0; i++)
+        await clock.pass(100);
+    }
+    expect(await letters()).toMatchObject([{ reason: "CRASH_LOOP", method: "Deposit" }]);
+    expect(deaths).toBeGreaterThan(2);
+  }, 30_000);
+});
+
+describe("a step that fails behind another on the same record in one commit", () => {
+  it("is undone alone: the commit is begun again carefully", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await system.call(method.open, "a", { amount: 10n });
+    const results = await Promise.allSettled([
+      system.call(method.deposit, "a", { amount: 1n }),
+      system.call(method.transfer, "a", { to: "b", amount: 1_000n }),
+      system.call(method.deposit, "a", { amount: 2n }),
+      system.call(method.break, "a", { amount: 1n }),
+      system.call(method.deposit, "a", { amount: 4n }),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual([
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+    ]);
+    expect((await system.read("a")).state).toMatchObject({ balance: 17n });
+    expect(await system.finish(system.client.listDeadLetters(undefined, 10))).toHaveLength(1);
+  });
+});
+
+describe("the journal", () => {
+  it("is purged below what everybody needs, at once when its space runs out, and loses nothing", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await ready(system, system.worker("p1", "analytics").worker);
+    const { log } = system.topology.streams;
+    system.nats.setBytesMax(log, 120_000);
+    const bus = system.nats.connect("look");
+    for (let i = 0; i < 400; i++) {
+      await system.call(method.open, `k${i}`, { amount: 1n });
+      if (i % 20 === 0) await system.clock.pass(6_000);
+    }
+    const { lastSequence, messages } = await system.finish(bus.status(log));
+    expect(lastSequence).toBeGreaterThan(700);
+    expect(messages).toBeLessThan(lastSequence / 2);
+    await system.finish(system.worker("w2").worker.stop());
+    for (let i = 0; i < 400; i += 37)
+      expect((await system.read(`k${i}`)).state).toMatchObject({ balance: 1n });
+  }, 30_000);
+});
