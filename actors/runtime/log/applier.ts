@@ -215,6 +215,7 @@ export class Applier {
     const record = store.get(recordName(entry.kind, entry.tenant, entry.key)) ?? store.add(this.#idOf(entry));
     const result = applyEntry(definition, record, entry, env, this.isCareful);
     if (result.kind === "applied" || (result.kind === "failed" && result.changed)) draft.change(record);
+    else record.rest(); // a timer that has nothing to do any more must not leave its record decoded
     if (result.kind === "failed") {
       this.#kill(draft, env.origin, env.atMs, result.reason, result.error, result.entry);
       return [];
