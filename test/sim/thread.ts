@@ -24,6 +24,7 @@ port.on("message", (seeds: readonly number[]) => {
   setImmediate(() => {
     const results = [];
     for (const seed of seeds) {
+      port.postMessage(seed); // whoever watches sees where it spins, if it does
       const result = run(seed);
       results.push(result);
       if (result.violation !== undefined && name !== undefined) break;

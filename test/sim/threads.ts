@@ -49,6 +49,9 @@ const BLOCK_SEEDS = 20;
 /** Most of what a schedule makes is garbage at its end: a large nursery is collected seldom and cheaply. */
 const NURSERY_MB = 192;
 
+/** Of real time: a schedule takes some milliseconds, with a trace some more. */
+const SPIN_MS_MAX = 10_000;
+
 /** Runs schedules on all cores: each is one synchronous program, so threads need not know of each other. */
 export async function runInThreads(options: RunOptions): Promise<RunResult> {
   const { seeds, plant, jobs, failuresMax, isTraced = false } = options;
@@ -62,19 +65,33 @@ export async function runInThreads(options: RunOptions): Promise<RunResult> {
       const workerData: ThreadData = { plant, isTraced };
       const resourceLimits = { maxYoungGenerationSizeMb: NURSERY_MB };
       const thread = new Worker(new URL("thread.ts", import.meta.url), { workerData, resourceLimits });
+      let seed = 0;
+      const onSpin = () => {
+        const detail = `nothing came of the schedule for ${SPIN_MS_MAX} ms: it spins without letting time pass`;
+        failures.push({ seed, invariant: "time passes", detail, trace: [] });
+        void thread.terminate();
+      };
+      let watchdog = setTimeout(onSpin, SPIN_MS_MAX);
       const feed = () => {
         const block = failures.length >= failuresMax ? [] : seeds.slice(next, next + BLOCK_SEEDS);
         next += block.length;
         thread.postMessage(block); // an empty one ends the thread
       };
       thread.on("error", reject);
-      thread.on("exit", resolve);
-      thread.on("message", (results: readonly ScheduleResult[]) => {
+      thread.on("exit", () => {
+        clearTimeout(watchdog);
+        resolve();
+      });
+      thread.on("message", (results: readonly ScheduleResult[] | number) => {
+        clearTimeout(watchdog);
+        watchdog = setTimeout(onSpin, SPIN_MS_MAX);
+        if (typeof results === "number") return void (seed = results);
         for (const result of results) {
           add(totals, result);
           trace = result.trace;
-          const { seed, violation } = result;
-          if (violation !== undefined) failures.push({ seed, ...violation, trace: result.trace });
+          const { violation } = result;
+          if (violation !== undefined)
+            failures.push({ seed: result.seed, ...violation, trace: result.trace });
         }
         feed();
       });
