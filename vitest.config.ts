@@ -14,7 +14,7 @@ export default defineConfig({
           include: [
             "{platform,actors,gateway,cli,k8s,bench}/**/*.test.ts",
             "web/**/*.test.ts",
-            "test/{tidy,run,sim}/**/*.test.ts",
+            "test/{tidy,run}/**/*.test.ts",
           ],
           exclude: [...NOT_OURS, NATS_TESTS],
           isolate: false,
@@ -31,6 +31,15 @@ export default defineConfig({
           testTimeout: 30_000,
           hookTimeout: 30_000,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          name: "sim",
+          include: ["test/sim/**/*.test.ts"],
+          fileParallelism: false,
+          testTimeout: 300_000,
+          sequence: { groupOrder: 3 },
         },
       },
       {

@@ -1,6 +1,6 @@
 /**
  * Runs vitest and ends with the plain line `N passed, N failed`; any failure makes the exit code non-zero.
- * `node test/run/vitest.ts [unit|nats|e2e] [vitest arguments]`; without a project name all of them run.
+ * `node test/run/vitest.ts [unit|nats|sim|e2e] [vitest arguments]`; without a project name all of them run.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { run } from "./process.ts";
 import { summarize } from "./summary.ts";
 
-const PROJECTS = new Set(["unit", "nats", "e2e"]);
+const PROJECTS = new Set(["unit", "nats", "sim", "e2e"]);
 
 const args = process.argv.slice(2);
 const project = PROJECTS.has(args[0] ?? "") ? args.shift() : undefined;

@@ -5,7 +5,7 @@ import { root } from "../run/process.ts";
 import { PLANTS } from "./plants.ts";
 
 const run = promisify(execFile);
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 300_000;
 
 /** The simulator changes modules as they are loaded: it needs a process of its own. */
 async function simulate(...options: readonly string[]): Promise<string> {
