@@ -21,6 +21,8 @@ interface Change {
   readonly subject: string;
   /** The newest message of the subject before the change. */
   readonly before: StoredMessage | undefined;
+  /** Part of a batch whose last change is still to come: replicas apply batches whole. */
+  isJoined: boolean;
 }
 
 /** One stream of the memory model: what is stored, by which rules. Time is the server's clock. */
@@ -112,6 +114,7 @@ export class MemoryStream {
     }
     let sequence = 0;
     for (const message of messages) sequence = this.#store(message);
+    for (const change of this.#changes.slice(-messages.length, -1)) change.isJoined = true;
     this.#notify();
     return { kind: "stored", sequence, duplicate: false };
   }
@@ -136,9 +139,9 @@ export class MemoryStream {
     if (staleChanges === Infinity) return new Map();
     const found = new Map<string, StoredMessage | undefined>();
     for (const subject of subjects) found.set(subject, this.last(subject));
-    for (const { subject, before } of staleChanges === 0
-      ? []
-      : this.#changes.slice(-staleChanges).toReversed()) {
+    let from = Math.max(0, this.#changes.length - staleChanges);
+    while (this.#changes[from - 1]?.isJoined === true) from--;
+    for (const { subject, before } of this.#changes.slice(from).toReversed()) {
       if (found.has(subject)) found.set(subject, before);
     }
     return new Map([...found].flatMap(([subject, message]) => (message ? [[subject, message]] : [])));
@@ -292,7 +295,7 @@ export class MemoryStream {
   }
 
   #change(subject: string): void {
-    this.#changes.push({ subject, before: this.last(subject) });
+    this.#changes.push({ subject, before: this.last(subject), isJoined: false });
     if (this.#changes.length > 2 * CHANGES_KEPT_MAX) this.#changes = this.#changes.slice(-CHANGES_KEPT_MAX);
   }
 
