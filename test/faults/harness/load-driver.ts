@@ -43,6 +43,7 @@ export class LoadDriver {
   #inFlight = 0;
   #finished = 0;
   #isStopped = false;
+  #isOver = false;
 
   constructor(api: Api, options: LoadOptions, diary = new Diary()) {
     this.#api = api;
@@ -56,9 +57,9 @@ export class LoadDriver {
     return this.#finished;
   }
 
-  /** Waits until so many clients are done: faults go into the middle, whatever the machine's speed. */
+  /** Waits until so many clients are done, or all: faults go into the middle, whatever the machine's speed. */
   reached(count: number): Promise<void> {
-    if (this.#finished >= count) return Promise.resolve();
+    if (this.#finished >= count || this.#isOver) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push({ count, resolve }));
   }
 
@@ -92,6 +93,7 @@ export class LoadDriver {
       await sleep(systemClock, TICK_MS);
     }
     await Promise.all(clients);
+    this.#isOver = true;
     for (const { resolve } of this.#waiting) resolve();
   }
 

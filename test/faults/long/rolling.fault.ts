@@ -83,7 +83,7 @@ it("rolls to a build with another contract and back, under load", async () => {
   using build = await otherBuild(NEW_FIELD);
   await faultRun({
     name: "rolling restart to a build with a new field, and back",
-    load: { orders: 1_500, seed: 1_101, ratePerS: 80 },
+    load: { orders: 2_000, seed: 1_101, ratePerS: 60 },
     faults: async (scene) => {
       await roll(scene, build.codeRoot, 120);
       await roll(scene, undefined, 120);
@@ -97,7 +97,7 @@ it("rolls to a build with a new rpc: what the old build does not know waits for 
   await faultRun({
     name: "rolling restart to a build with a new rpc",
     coreWorkers: 3,
-    load: { orders: 1_500, seed: 1_102, ratePerS: 80 },
+    load: { orders: 1_500, seed: 1_102, ratePerS: 60 },
     faults: async (scene) => roll(scene, build.codeRoot, 150),
     after: async (scene) => expect(await deadLetters(scene)).toEqual([]),
   });
