@@ -34,6 +34,9 @@ type OrdersEvent = MessageInitShape<typeof WatchOrdersResponseSchema>;
 /** Orders that one watcher is known to have seen; what is older is told as if it were new. */
 const SEEN_MAX = 10_000;
 
+/** Changes that wait while a watcher's missed ones are read; with more it gets a snapshot. */
+const HELD_MAX = 10_000;
+
 /** What a watcher of many orders wants to see. */
 export interface OrderSelection {
   readonly customerId: string;
@@ -116,7 +119,12 @@ export async function* watchOrders(
   const resume = parseCursor(cursor);
   const mailbox = mailboxOf(deps.clock, context.signal, limits);
   const seen = new LRUCache<string, Sight>({ max: SEEN_MAX });
-  const feed = deps.orderFeeds.join(tenant, (change) => mailbox.put(change.key, change));
+  // What is told while older changes are read stands behind them: else they would replace it, or the cursor pass them.
+  let held: Change[] | undefined = [];
+  const feed = deps.orderFeeds.join(tenant, (change) => {
+    if (held === undefined) mailbox.put(change.key, change);
+    else if (held.length <= HELD_MAX) held.push(change);
+  });
   let position = resume ?? 0;
   const storedSince = (sequence: number) =>
     deps.client.changesSince(ORDER_KIND, OrderStateSchema, tenant, sequence, limits.watchPendingMax);
@@ -124,10 +132,11 @@ export async function* watchOrders(
     await untilReady(feed, deps.clock, context.signal);
     // A gateway that was restarted remembers nothing: the bucket has the newest state of what changed since.
     const missed = resume === undefined ? undefined : (feed.since(resume) ?? (await storedSince(resume)));
-    for (const change of missed ?? []) mailbox.put(change.key, change);
+    for (const change of [...(missed ?? []), ...held]) mailbox.put(change.key, change);
+    let needsSnapshot = missed === undefined || held.length > HELD_MAX;
+    held = undefined;
     // Without a snapshot nobody knows what the reader has: an order may have matched when it last saw it.
-    let isResumed = missed !== undefined;
-    let needsSnapshot = missed === undefined;
+    let isResumed = !needsSnapshot;
     for (;;) {
       if (needsSnapshot) {
         position = feed.newest;
