@@ -107,6 +107,8 @@ function startHttp1({ handle, limits }: EdgeServerOptions, isStopping: () => boo
       handle(request, response);
     },
   );
+  // A client that takes nothing keeps what waits for it in memory.
+  server.setTimeout(limits.stalledMsMax);
   // Timeouts and closeIdleConnections work on tracked connections, and tracking starts with this event: without it a
   // client that never finishes its headers holds its socket for ever.
   server.emit("listening");

@@ -1,10 +1,13 @@
 import { execFile } from "node:child_process";
+import { connect } from "node:net";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { sleep, systemClock } from "../platform/clock.ts";
 import { AnalyticsService } from "../proto/gen/tradewind/analytics/v1/analytics_service_pb.ts";
 import { InventoryService } from "../proto/gen/tradewind/inventory/v1/inventory_service_pb.ts";
 import { OrderService } from "../proto/gen/tradewind/order/v1/order_service_pb.ts";
 import { WATCH_PATHS } from "./event-stream.ts";
+import type { GatewayServerOptions } from "./server.ts";
 import { type Fixture, startFixture } from "./testing.ts";
 
 const run = promisify(execFile);
@@ -83,6 +86,39 @@ it("ends with an error event when the server drains", async () => {
   const text = response.text();
   await other.server.drain();
   expect(await text).toMatch(/event: error\ndata: \{"code":"unavailable".*DRAINING/);
+});
+
+it("cuts a client that asks and takes nothing, and no other", async () => {
+  const large = { id: "x".repeat(1_000_000) };
+  const listening = new Set<string>();
+  const endless = {
+    async *watchOrder({ orderId }: { orderId: string }) {
+      listening.add(orderId);
+      try {
+        for (;;) {
+          yield { cursor: "1", event: { case: "snapshot", value: orderId === "large" ? large : {} } };
+          await sleep(systemClock, 50);
+        }
+      } finally {
+        listening.delete(orderId);
+      }
+    },
+  };
+  const others = Object.fromEntries(OrderService.methods.map(({ localName }) => [localName, () => ({})]));
+  const register: GatewayServerOptions["register"] = (table) =>
+    table.add(OrderService, { ...others, ...endless } as never);
+  const { server } = await startFixture({ register, limits: { stalledMsMax: 500 } });
+  const open = (id: string) => {
+    const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+    socket.write(`GET /v1/orders/${id}:watch HTTP/1.1\r\nhost: localhost\r\n\r\n`);
+    return socket;
+  };
+  const reader = open("small").resume();
+  const stalled = open("large").pause();
+  await expect.poll(() => [...listening].toSorted()).toEqual(["large", "small"]);
+  await expect.poll(() => [...listening], { timeout: 4_000 }).toEqual(["small"]);
+  for (const socket of [reader, stalled]) socket.destroy();
+  await server.drain();
 });
 
 it("has a path for every Watch rpc of the API", () => {

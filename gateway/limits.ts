@@ -21,6 +21,11 @@ export const GATEWAY_LIMITS = Object.freeze({
   requestTimeoutMs: 30_000,
   /** An HTTP/1.1 connection without a request is closed after this. Above the 60 s of common proxies. */
   keepAliveMs: 75_000,
+  /**
+   * An HTTP/1.1 connection is closed when no byte gets through for so long: a stream says something every heartbeatMs,
+   * so its reader takes nothing.
+   */
+  stalledMsMax: 60_000,
   /** An HTTP/2 connection is pinged this often, and dropped when a ping is not answered before the next. */
   pingIntervalMs: 30_000,
   /** A stream that has nothing to say says so this often: proxies cut silent connections after 60 s. */
