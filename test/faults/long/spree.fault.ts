@@ -1,7 +1,9 @@
 import { it } from "vitest";
 import { sleep, systemClock } from "../../../platform/clock.ts";
 import { seededRandom } from "../../../platform/random.ts";
+import type { NatsServer } from "../../../platform/nats-server/index.ts";
 import { faultRun } from "../harness/fault-run.ts";
+import type { RoleProcess } from "../harness/role-process.ts";
 
 /** `FAULTS_SPREE_S=300 FAULTS_SPREE_KILLS=60 npm run faults -- spree` is the long one. */
 const SECONDS = Number(process.env["FAULTS_SPREE_S"] ?? 40);
@@ -9,6 +11,18 @@ const KILLS = Number(process.env["FAULTS_SPREE_KILLS"] ?? 16);
 const RATE_PER_S = Number(process.env["FAULTS_SPREE_RATE"] ?? 50);
 const SEED = Number(process.env["FAULTS_SPREE_SEED"] ?? Date.now() % 1_000_000);
 const DOWN_MS_MAX = 2_000;
+const REVIVALS_MAX = 10;
+
+/** Also when it is killed again while it comes back. */
+async function revive(victim: RoleProcess | NatsServer): Promise<void> {
+  for (let attempt = 1; !victim.isRunning; attempt++) {
+    try {
+      await ("start" in victim ? victim.start() : victim.restart());
+    } catch (error) {
+      if (attempt === REVIVALS_MAX) throw error;
+    }
+  }
+}
 
 it.each([1, 3] as const)(
   "kills whatever it finds, again and again, with %i nats-server(s)",
@@ -32,9 +46,7 @@ it.each([1, 3] as const)(
           const downMs = random.float() * DOWN_MS_MAX;
           hit();
           await victim.kill();
-          revivals.push(
-            sleep(systemClock, downMs).then(() => ("start" in victim ? victim.start() : victim.restart())),
-          );
+          revivals.push(sleep(systemClock, downMs).then(() => revive(victim)));
         }
         await Promise.all(revivals);
       },
