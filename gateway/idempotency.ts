@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { clone, type DescMessage, type MessageShape, toJson } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
 import type { HandlerContext } from "@connectrpc/connect";
@@ -45,7 +45,7 @@ export function identifyWrite<D extends DescMessage>(
   const given = givenKey(request.requestId, context.requestHeader.get(IDEMPOTENCY_HEADER));
   const { tenant, principal } = scopeOf(context);
   const scope = [tenant, principal, `${context.service.typeName}/${context.method.name}`, given];
-  const digest = given === undefined ? undefined : createHash("sha256").update(scope.join("\0")).digest();
+  const digest = given === undefined ? undefined : hash("sha256", scope.join("\0"), "buffer");
   const id = digest === undefined ? random.id() : base32(digest);
   return {
     requestId: id,
@@ -80,9 +80,7 @@ export function fingerprint<D extends DescMessage>(
   const copy = clone(schema, request);
   const view = reflect(schema, copy);
   for (const field of schema.fields) if (without.includes(field.name)) view.clear(field);
-  return createHash("sha256")
-    .update(canonical(toJson(schema, copy)))
-    .digest();
+  return hash("sha256", canonical(toJson(schema, copy)), "buffer");
 }
 
 function canonical(value: unknown): string {

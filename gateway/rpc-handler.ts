@@ -8,6 +8,7 @@ import type { Logger } from "../platform/log.ts";
 import { peerKey } from "./call-scope.ts";
 import { edgeError, toEdgeError } from "./connect-errors.ts";
 import { type NodeRequest, type NodeResponse, send } from "./http.ts";
+import { sendUnary, unaryExchange, unaryRequest } from "./unary-http1.ts";
 
 export interface RpcHandlerOptions {
   readonly router: ConnectRouter;
@@ -47,14 +48,19 @@ async function serve(
   handler: UniversalHandler,
   request: NodeRequest,
   response: NodeResponse,
-  { log }: RpcHandlerOptions,
+  { log, requestBytesMax }: RpcHandlerOptions,
 ): Promise<void> {
   try {
     const values = createContextValues().set(peerKey, { address: request.socket?.remoteAddress ?? "" });
-    const universal = universalRequestFromNodeRequest(request, response, undefined, values);
+    const unary = unaryExchange(handler, request, response);
+    const universal =
+      unary === undefined
+        ? universalRequestFromNodeRequest(request, response, undefined, values)
+        : unaryRequest(unary, values, requestBytesMax);
     const answer = explain(handler, request, await handler(universal));
     if (!request.complete) cutUnreadBody(request, response);
-    await universalResponseToNodeResponse(answer, response);
+    if (unary === undefined) await universalResponseToNodeResponse(answer, response);
+    else await sendUnary(unary.response, answer);
   } catch (err) {
     // Clients that go away are no news.
     log.debug({ rpc: handler.requestPath, err }, "response not sent");
