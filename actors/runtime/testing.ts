@@ -1,6 +1,5 @@
 import {
   create,
-  fromBinary,
   toBinary,
   type DescMessage,
   type DescMethodUnary,
@@ -21,6 +20,7 @@ import { MemoryRecord } from "./step/record.ts";
 import { applyEntry } from "./step/step.ts";
 import type { StepResult } from "./step/step-run.ts";
 import type { PendingReply } from "./step/step-context.ts";
+import { decode } from "./codec/decode.ts";
 
 /** Where a probe's clock starts. */
 const START_MS = 1_700_000_000_000;
@@ -95,7 +95,7 @@ export class ActorProbe {
     const reply = this.replies.slice(before).find((r) => r.request.id === id)?.result;
     if (reply?.case === "refusal")
       throw DomainError.of(reply.value.reason, reply.value.message, reply.value.metadata);
-    if (reply?.case === "reply") return fromBinary(method.output, reply.value) as MessageShape<M["output"]>;
+    if (reply?.case === "reply") return decode(method.output, reply.value) as MessageShape<M["output"]>;
     return new Deferred("");
   }
 

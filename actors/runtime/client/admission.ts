@@ -1,4 +1,3 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import type { Clock, TimerHandle } from "../../../platform/clock.ts";
 import type { Logger } from "../../../platform/log.ts";
 import { type Load, LoadSchema } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
@@ -6,6 +5,7 @@ import type { Bus, CoreMessage, Subscription } from "../bus/bus.ts";
 import type { InboxWriter } from "../inbox-writer.ts";
 import { LIMITS } from "../limits.ts";
 import type { Topology } from "../topology.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What admission needs from outside. */
 export interface AdmissionOptions {
@@ -101,7 +101,7 @@ export class Admission {
 
   #onLoad(message: CoreMessage): void {
     try {
-      const load = fromBinary(LoadSchema, message.data);
+      const load = decode(LoadSchema, message.data);
       const name = `${load.group}.${load.log}`;
       const known = this.#words.get(name);
       if (known !== undefined && known.load.epoch > load.epoch && this.#isFresh(known)) return; // a paused owner's

@@ -1,11 +1,5 @@
 import { hash } from "node:crypto";
-import {
-  create,
-  type DescMessage,
-  type DescMethodUnary,
-  fromBinary,
-  type MessageInitShape,
-} from "@bufbuild/protobuf";
+import { create, type DescMessage, type DescMethodUnary, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Clock, TimerHandle } from "../../../platform/clock.ts";
 import type { Logger } from "../../../platform/log.ts";
 import {
@@ -25,6 +19,7 @@ import { LIMITS } from "../limits.ts";
 import type { SeenLogs } from "./seen-logs.ts";
 import { isKey, isToken, type Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What the calls need from outside. */
 export interface ClientCallsOptions {
@@ -192,7 +187,7 @@ export class ClientCalls {
   #onReplies(message: CoreMessage): void {
     const { log, seen } = this.#options;
     try {
-      const replies = fromBinary(RepliesSchema, message.data);
+      const replies = decode(RepliesSchema, message.data);
       seen.see(replies.group, replies.log, replies.logSequence);
       for (const reply of replies.replies) this.#onReply(reply);
     } catch (error) {
@@ -206,7 +201,7 @@ export class ClientCalls {
     switch (result.case) {
       case "reply":
         try {
-          call.resolve({ message: fromBinary(call.method.output, result.value), replayed });
+          call.resolve({ message: decode(call.method.output, result.value), replayed });
         } catch (error) {
           const text = `the answer to ${call.method.name} is no ${call.method.output.typeName}: ${String(error)}`;
           call.reject(new CallError("defect", text));

@@ -1,4 +1,4 @@
-import { clone, create, fromBinary } from "@bufbuild/protobuf";
+import { clone, create } from "@bufbuild/protobuf";
 import {
   type DeadLetter,
   DeadLetterSchema,
@@ -11,6 +11,7 @@ import type { Bus, StoredMessage } from "../bus/bus.ts";
 import { CallError, type DeadLetterInfo } from "../client.ts";
 import type { InboxWriter } from "../inbox-writer.ts";
 import { isKey, type Topology } from "../topology.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What the dead letters need from outside. */
 export interface ClientDeadLettersOptions {
@@ -46,7 +47,7 @@ export class ClientDeadLetters {
     const filter = topology.dead("*", tenant ?? "*", "*", "*");
     const count = Math.min(Math.max(1, countMax), LIST_COUNT_MAX);
     const messages = await bus.range(topology.streams.dead, filter, afterSequence + 1, count);
-    return messages.map((message) => info({ message, letter: fromBinary(DeadLetterSchema, message.data) }));
+    return messages.map((message) => info({ message, letter: decode(DeadLetterSchema, message.data) }));
   }
 
   async get(id: string): Promise<DeadLetterInfo | undefined> {
@@ -81,7 +82,7 @@ export class ClientDeadLetters {
     if (!isKey(id)) return undefined;
     const { bus, topology } = this.#options;
     const [message] = await bus.range(topology.streams.dead, topology.dead("*", "*", "*", id), 1, 1);
-    return message && { message, letter: fromBinary(DeadLetterSchema, message.data) };
+    return message && { message, letter: decode(DeadLetterSchema, message.data) };
   }
 
   async #purge({ message }: Found): Promise<void> {

@@ -1,4 +1,3 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import {
   type ListEntry,
   type ListPage,
@@ -10,6 +9,7 @@ import { LIMITS } from "../limits.ts";
 import { decodeRecord, type LogReader } from "./log-reader.ts";
 import { LIST_KIND } from "../step/step-context.ts";
 import { isToken, type Topology } from "../topology.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What the lists need from outside. */
 export interface ClientListsOptions {
@@ -90,7 +90,7 @@ export class ClientLists {
     const walks = await Promise.all(
       logs.map(async (log): Promise<Walk> => {
         const { record } = await reader.read(group, log, LIST_KIND, tenant, headKey(name, log));
-        const head = record && fromBinary(ListPageSchema, record.state);
+        const head = record && decode(ListPageSchema, record.state);
         if (head === undefined) return { log, entries: [], page: -1, pagesAhead: 1 };
         return { log, entries: sorted(head.entries, after), page: head.page - 1, pagesAhead: 1 };
       }),
@@ -174,7 +174,7 @@ export class ClientLists {
         const bytes = found.get(subjects[index] ?? "")?.data;
         const record =
           decodeRecord(bytes) ?? (await reader.read(group, log, LIST_KIND, tenant, keys[index] ?? "")).record;
-        return record && fromBinary(ListPageSchema, record.state);
+        return record && decode(ListPageSchema, record.state);
       }),
     );
   }

@@ -1,9 +1,10 @@
-import { type DescMessage, fromBinary } from "@bufbuild/protobuf";
+import { type DescMessage } from "@bufbuild/protobuf";
 import { assert } from "../assert.ts";
 import type { Bus, StoredMessage } from "../bus/bus.ts";
 import type { ActorAddress, ReadResult, RecordUpdate } from "../client.ts";
 import { decodeRecord, type LogReader, type RawRead } from "./log-reader.ts";
 import { isKey, isToken, type Topology } from "../topology.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What the reads need from outside. */
 export interface ClientReadsOptions {
@@ -114,7 +115,7 @@ export class ClientReads {
 function readResult<S extends DescMessage>(schema: S, { record, asOfMs }: RawRead): ReadResult<S> {
   if (record === undefined) return { state: undefined, revision: 0n, createdMs: 0, updatedMs: 0, asOfMs };
   return {
-    state: fromBinary(schema, record.state),
+    state: decode(schema, record.state),
     revision: record.revision,
     createdMs: Number(record.createdMs),
     updatedMs: Number(record.nowMs),
@@ -130,6 +131,6 @@ export function recordUpdate<S extends DescMessage>(schema: S, message: StoredMe
   if (record === undefined) {
     return { kind, tenant, key, state: undefined, revision: 0n, sequence, updatedMs: timestampMs };
   }
-  const state = fromBinary(schema, record.state);
+  const state = decode(schema, record.state);
   return { kind, tenant, key, state, revision: record.revision, sequence, updatedMs: Number(record.nowMs) };
 }

@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import type { Clock } from "../../../platform/clock.ts";
 import { silentLogger } from "../../../platform/log.ts";
 import { seededRandom } from "../../../platform/random.ts";
@@ -19,6 +19,7 @@ import { createActorClient } from "./actor-client.ts";
 import type { Bus, CoreMessage, StoredMessage } from "../bus/bus.ts";
 import { type MemoryFaults, MemoryNats } from "../bus/bus-memory.ts";
 import { createTopology, type Topology } from "../topology.ts";
+import { decode } from "../codec/decode.ts";
 
 interface Timer {
   readonly run: () => void;
@@ -135,7 +136,7 @@ export class FakeOwner {
   }
 
   #onBundle(log: number, message: StoredMessage): void {
-    const { entries } = fromBinary(BundleSchema, message.data);
+    const { entries } = decode(BundleSchema, message.data);
     this.bundleSizes.push(entries.length);
     const replies = new Map<string, Reply[]>();
     this.sequence++;
@@ -161,7 +162,7 @@ export class FakeOwner {
 
   #onQuestion(_log: number, message: CoreMessage): void {
     this.questions++;
-    const { ids, logSequenceMin } = fromBinary(ReadRequestSchema, message.data);
+    const { ids, logSequenceMin } = decode(ReadRequestSchema, message.data);
     if (logSequenceMin > this.sequence) return;
     const none = new Uint8Array(0);
     const records = ids.map(({ kind, tenant, key }) => this.#records.get(`${kind}/${tenant}/${key}`) ?? none);

@@ -1,4 +1,4 @@
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { type Clock, sleep } from "../../../platform/clock.ts";
 import type { Logger } from "../../../platform/log.ts";
 import {
@@ -14,6 +14,7 @@ import { LIMITS } from "../limits.ts";
 import type { SeenLogs } from "./seen-logs.ts";
 import type { Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What the reader needs from outside. */
 export interface LogReaderOptions {
@@ -172,7 +173,7 @@ export class LogReader {
       const subject = topology.read(lane.group, lane.log);
       const message = await bus.request(subject, encode(ReadRequestSchema, question), askMs);
       if (message === undefined) return undefined;
-      const { records, logSequence } = fromBinary(ReadReplySchema, message.data);
+      const { records, logSequence } = decode(ReadReplySchema, message.data);
       if (records.length === 0 || records.length > asks.length || logSequence < sequenceMin) return undefined;
       seen.see(lane.group, lane.log, logSequence);
       const reads = records.map((bytes) => ({ record: decodeRecord(bytes), asOfMs: undefined }));
@@ -198,7 +199,7 @@ export class LogReader {
     try {
       const found = await bus.lastMany(topology.streams.actors, [...subjects, markSubject]);
       const mark = found.get(markSubject);
-      const sequence = mark === undefined ? 0n : fromBinary(MarkSchema, mark.data).logSequence;
+      const sequence = mark === undefined ? 0n : decode(MarkSchema, mark.data).logSequence;
       if (sequence < sequenceMin) return undefined;
       seen.see(lane.group, lane.log, sequence); // another replica may be behind this one
       const asOfMs = mark?.timestampMs ?? 0;
@@ -214,6 +215,6 @@ export class LogReader {
 /** Empty bytes are no record; one without revision and state only remembers refusals. */
 export function decodeRecord(bytes: Uint8Array | undefined): RecordMessage | undefined {
   if (bytes === undefined || bytes.length === 0) return undefined;
-  const record = fromBinary(RecordSchema, bytes);
+  const record = decode(RecordSchema, bytes);
   return record.revision === 0n && record.state.length === 0 ? undefined : record;
 }

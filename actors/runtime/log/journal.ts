@@ -1,8 +1,8 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import { sleep, type Clock } from "../../../platform/clock.ts";
 import { CommitSchema, type Commit } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { BusError, type Bus, type Headers, type StoredMessage } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What became of a commit: it is the log's last message, another owner's is, or it can never be stored. */
 export type CommitOutcome =
@@ -40,7 +40,7 @@ export async function readLogEnd(bus: Bus, stream: string, subject: string): Pro
 }
 
 export function decodeCommit(message: StoredMessage): Commit {
-  return fromBinary(CommitSchema, message.data);
+  return decode(CommitSchema, message.data);
 }
 
 /** Appends to one log by compare-and-set: offset, dedupe and fence in one (J10). */

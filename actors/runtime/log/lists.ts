@@ -1,4 +1,4 @@
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import {
   ListEntrySchema,
   ListPageSchema,
@@ -10,6 +10,7 @@ import { LIMITS } from "../limits.ts";
 import { recordName, type MemoryRecord } from "../step/record.ts";
 import type { RecordId, RecordStore } from "./record-store.ts";
 import { LIST_KIND } from "../step/step-context.ts";
+import { decode } from "../codec/decode.ts";
 
 /** The open page of a tenant's list in one log. */
 export function listHeadId(tenant: string, name: string, log: number): RecordId {
@@ -50,7 +51,7 @@ export function appendToList(store: RecordStore, log: number, entry: Entry): Mem
     page.page += 1;
     page.entries = [];
   }
-  page.entries.push(fromBinary(ListEntrySchema, body));
+  page.entries.push(decode(ListEntrySchema, body));
   meta.revision += 1n;
   meta.nowMs = atMs;
   head.touched();

@@ -1,4 +1,4 @@
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { sleep, type Clock } from "../../../platform/clock.ts";
 import type { Random } from "../../../platform/random.ts";
 import { MarkSchema, type Mark } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
@@ -7,6 +7,7 @@ import type { Append, AppendOutcome, Bus } from "../bus/bus.ts";
 import { untilAnswered } from "./journal.ts";
 import { LIMITS } from "../limits.ts";
 import { encode } from "../codec/encode.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What a watermark needs to be written. */
 export interface WatermarkOptions {
@@ -117,7 +118,7 @@ export class Watermark {
     const { bus, clock, signal, stream, subject, epoch } = this.#options;
     const stored = await untilAnswered(clock, signal, () => bus.last(stream, subject));
     if (stored === undefined) return this.#adopt(create(MarkSchema), 0);
-    const mark = fromBinary(MarkSchema, stored.data);
+    const mark = decode(MarkSchema, stored.data);
     if (mark.epoch > epoch)
       throw new FencedError(`${subject} belongs to epoch ${mark.epoch}, ours is ${epoch}`);
     this.#adopt(mark, stored.sequence);

@@ -1,10 +1,11 @@
-import { create, fromBinary, type DescMessage, type Message } from "@bufbuild/protobuf";
+import { create, type DescMessage, type Message } from "@bufbuild/protobuf";
 import {
   RecordSchema,
   type Record as RecordMessage,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { assert } from "../assert.ts";
 import { encode } from "../codec/encode.ts";
+import { decode } from "../codec/decode.ts";
 
 const ABSENT = new Uint8Array(0);
 
@@ -55,8 +56,8 @@ export class MemoryRecord {
     this.#schema = schema;
     if (this.#working === undefined) {
       const meta =
-        this.#bytes && this.#bytes.length > 0 ? fromBinary(RecordSchema, this.#bytes) : create(RecordSchema);
-      const state = meta.state.length > 0 ? fromBinary(schema, meta.state) : create(schema);
+        this.#bytes && this.#bytes.length > 0 ? decode(RecordSchema, this.#bytes) : create(RecordSchema);
+      const state = meta.state.length > 0 ? decode(schema, meta.state) : create(schema);
       this.#working = { meta, state };
     }
     return this.#working;
@@ -104,7 +105,7 @@ export class MemoryRecord {
   committedMeta(): RecordMessage | undefined {
     if (this.committed.length === 0) return undefined;
     if (this.#working !== undefined && this.#bytes === this.committed) return this.#working.meta;
-    return fromBinary(RecordSchema, this.committed);
+    return decode(RecordSchema, this.committed);
   }
 
   /** The commit that holds the working version is acked. */

@@ -1,8 +1,8 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import type { Entry } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { ActorDefinition, ActorHandler, TaskOutcome } from "../actor.ts";
 import type { MemoryRecord, Working } from "./record.ts";
 import { StepContext, type Effects } from "./step-context.ts";
+import { decode } from "../codec/decode.ts";
 
 /** Reasons of dead letters. */
 export type DeadReason =
@@ -77,7 +77,7 @@ export function runHandler(
 ) {
   let message;
   try {
-    message = fromBinary(handler.method.input, entry.body);
+    message = decode(handler.method.input, entry.body);
   } catch (error) {
     throw new UndecodableError(`the body is no ${handler.method.input.typeName}: ${text(error)}`);
   }

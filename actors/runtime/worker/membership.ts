@@ -1,10 +1,11 @@
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import type { Clock, TimerHandle } from "../../../platform/clock.ts";
 import { LeaseSchema, type Lease } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Bus, StoredMessage, Subscription } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
 import type { Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What membership needs. */
 export interface MembershipOptions {
@@ -150,7 +151,7 @@ export class Membership {
   #onLease(message: StoredMessage): void {
     const worker = message.subject.slice(message.subject.lastIndexOf(".") + 1);
     if (message.data.length === 0) return void this.#members.delete(worker);
-    const lease = fromBinary(LeaseSchema, message.data);
+    const lease = decode(LeaseSchema, message.data);
     if (worker === this.#options.workerId && lease.startedMs === this.#startedMs) this.#hear(lease.beat);
     this.#members.set(worker, { lease, seenMs: this.#options.clock.monotonicMs() });
   }

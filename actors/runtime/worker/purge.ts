@@ -1,4 +1,3 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import type { Clock } from "../../../platform/clock.ts";
 import { MarkSchema, type Commit } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { BusError, type Bus } from "../bus/bus.ts";
@@ -7,6 +6,7 @@ import { readLogEnd } from "../log/journal.ts";
 import { LIMITS } from "../limits.ts";
 import type { LogOwner } from "../log/log-owner.ts";
 import type { Topology } from "../topology.ts";
+import { decode } from "../codec/decode.ts";
 
 /** Drops what a log's committed position has passed in INBOX; timers that wait are other subjects and stay (J19). */
 export async function purgeInbox(
@@ -76,7 +76,7 @@ async function readEnds(bus: Bus, topology: Topology): Promise<readonly End[] | 
       const eventMark = await bus.last(topology.streams.events, topology.eventMark(group, log));
       const marks = [mark, eventMark].map((stored) => {
         if (stored === undefined) return 0;
-        const { logSequence, replaySequence } = fromBinary(MarkSchema, stored.data);
+        const { logSequence, replaySequence } = decode(MarkSchema, stored.data);
         return Number(stored === mark && replaySequence < logSequence ? replaySequence : logSequence);
       });
       const position = logPosition(topology, end.commit);

@@ -1,9 +1,9 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import type { Clock } from "../../../platform/clock.ts";
 import { RecordSchema } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { BusError, type Bus } from "../bus/bus.ts";
 import type { LogOwner } from "../log/log-owner.ts";
 import type { Topology } from "../topology.ts";
+import { decode } from "../codec/decode.ts";
 
 /** Records looked at in one step, one step every few seconds: slow on purpose. */
 const PAGE_RECORDS = 256;
@@ -47,7 +47,7 @@ export class TimerSweep {
       if (kind === "mark" || data.length === 0 || this.#topology.groupOf(kind) !== this.#group) continue;
       const owner = ownerOf(this.#topology.logOf(this.#group, tenant, key));
       if (owner === undefined) continue;
-      const { timers } = fromBinary(RecordSchema, data);
+      const { timers } = decode(RecordSchema, data);
       for (const { name: timer, arm, deadlineMs } of timers) {
         if (deadlineMs < lateMs) owner.rearm({ kind, tenant, key, timer, arm, deadlineMs });
       }

@@ -9,6 +9,8 @@ import {
 } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { file_tradewind_actors_analytics_v1_analytics_state } from "../../../proto/gen/tradewind/actors/analytics/v1/analytics_state_pb.ts";
+import { file_tradewind_actors_sim_v1_sim_actor } from "../../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
 import { file_tradewind_actors_order_v1_order_events } from "../../../proto/gen/tradewind/actors/order/v1/order_events_pb.ts";
 import { file_tradewind_actors_order_v1_order_state } from "../../../proto/gen/tradewind/actors/order/v1/order_state_pb.ts";
 import {
@@ -16,6 +18,7 @@ import {
   EntrySchema,
   file_tradewind_actors_runtime_v1_journal,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { decode } from "./decode.ts";
 import { encodeBundle } from "./encode-bundle.ts";
 import { encode } from "./encode.ts";
 
@@ -51,8 +54,10 @@ function single(field: DescField, depth: number): fc.Arbitrary<unknown> {
 function fieldOf(field: DescField, depth: number): fc.Arbitrary<unknown> {
   const item = single(field, depth);
   if (field.fieldKind === "list") return fc.array(item, { maxLength: depth > 0 ? 3 : 0 });
-  if (field.fieldKind === "map")
-    return fc.dictionary(fc.string({ maxLength: 8 }), item, { maxKeys: 3, noNullPrototype: true });
+  if (field.fieldKind === "map") {
+    const key = field.mapKey === ScalarType.STRING ? fc.string({ maxLength: 8 }) : fc.integer().map(String);
+    return fc.dictionary(key, item, { maxKeys: 3, noNullPrototype: true });
+  }
   return item;
 }
 
@@ -79,10 +84,70 @@ function anyMessage(schema: DescMessage, depth: number): fc.Arbitrary<Message> {
 }
 
 const schemas = [
+  file_tradewind_actors_analytics_v1_analytics_state,
+  file_tradewind_actors_sim_v1_sim_actor,
   file_tradewind_actors_runtime_v1_journal,
   file_tradewind_actors_order_v1_order_state,
   file_tradewind_actors_order_v1_order_events,
 ].flatMap(({ messages }) => messages);
+
+describe("the decoder", () => {
+  it.each(schemas.map((schema) => [schema.typeName, schema] as const))(
+    "reads %s as protobuf does",
+    (_, schema) => {
+      fc.assert(
+        fc.property(anyMessage(schema, 3), (message) => {
+          const data = toBinary(schema, message);
+          expect(decode(schema, data)).toEqual(fromBinary(schema, data));
+        }),
+        { numRuns: 60 },
+      );
+    },
+  );
+
+  it.each(schemas.map((schema) => [schema.typeName, schema] as const))(
+    "takes and refuses broken bytes of %s as protobuf does",
+    (_, schema) => {
+      const broken = fc
+        .tuple(anyMessage(schema, 2), fc.nat(), fc.nat(255), fc.boolean())
+        .map(([message, at, byte, isCut]) => {
+          const data = toBinary(schema, message);
+          const place = data.length === 0 ? 0 : at % data.length;
+          if (isCut) return data.slice(0, place);
+          data[place] = byte;
+          return data;
+        });
+      fc.assert(
+        fc.property(broken, (data) => {
+          expect(outcomeOf(() => decode(schema, data))).toEqual(outcomeOf(() => fromBinary(schema, data)));
+        }),
+        { numRuns: 200 },
+      );
+    },
+  );
+
+  it("keeps unknown fields", () => {
+    const newer = new Uint8Array([0x0a, 1, 0x61, 0xfa, 0x06, 2, 1, 2]);
+    expect(decode(EntrySchema, newer)).toEqual(fromBinary(EntrySchema, newer));
+  });
+
+  it("merges a message that comes in parts", () => {
+    const parts = Buffer.concat(
+      [{ id: "r" }, { replyTo: "x" }].map((value) =>
+        toBinary(EntrySchema, create(EntrySchema, { source: { case: "request", value } })),
+      ),
+    );
+    expect(decode(EntrySchema, parts).source.value).toMatchObject({ id: "r", replyTo: "x" });
+  });
+});
+
+function outcomeOf(run: () => unknown): unknown {
+  try {
+    return run();
+  } catch (error) {
+    return String(error);
+  }
+}
 
 describe("the encoder", () => {
   it.each(schemas.map((schema) => [schema.typeName, schema] as const))(

@@ -1,0 +1,113 @@
+import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { decoderSource, type Decoder, type DecoderHelpers } from "./compile-decoder.ts";
+import { generate } from "./wire.ts";
+
+/** Texts up to this length are put together by a loop: a native call costs more. */
+const SHORT_LENGTH_MAX = 6;
+const REPLACEMENT = "\ufffd";
+
+const decoders = new WeakMap<DescMessage, Decoder | null>();
+
+/**
+ * The same message as protobuf's own reader makes, several times as fast: code is generated for each schema. Bytes of
+ * fields are views of the input, as there. Whatever is unusual (unknown fields, a message that comes in parts, broken
+ * bytes) goes the general way.
+ * @throws what `fromBinary` throws for bytes that are no such message
+ */
+export function decode<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
+  let decoder = decoders.get(schema);
+  if (decoder === undefined) decoder = compile(schema);
+  if (decoder === null) return fromBinary(schema, bytes);
+  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  try {
+    return decoder(buffer, 0, buffer.length) as MessageShape<D>;
+  } catch (error) {
+    if (error === UNUSUAL) return fromBinary(schema, bytes);
+    throw error;
+  }
+}
+
+/** Thrown to leave a message to the general reader. */
+const UNUSUAL = new Error("the message needs the general reader");
+
+function leave(): never {
+  throw UNUSUAL;
+}
+
+function compile(schema: DescMessage): Decoder | null {
+  const decoder = generate<Decoder>(schema, ["b", "at", "end"], decoderSource, HELPERS) ?? null;
+  decoders.set(schema, decoder);
+  return decoder;
+}
+
+/** Numbers up to 2^32; longer ones are left, as are those that the bytes end in. */
+function varint(bytes: Buffer, start: number): number {
+  let at = start;
+  let value = 0;
+  for (let shift = 0; shift < 28; shift += 7) {
+    const byte = bytes[at++] ?? leave();
+    value |= (byte & 127) << shift;
+    if (byte < 128) {
+      HELPERS.at = at;
+      return value;
+    }
+  }
+  const last = bytes[at++] ?? leave();
+  if (last > 15) leave();
+  HELPERS.at = at;
+  return value + last * 0x1000_0000;
+}
+
+function uint64(bytes: Buffer, start: number): bigint {
+  let at = start;
+  let low = 0;
+  for (let factor = 1, i = 0; i < 7; i++, factor *= 128) {
+    const byte = bytes[at++] ?? leave();
+    low += (byte & 127) * factor;
+    if (byte < 128) {
+      HELPERS.at = at;
+      return BigInt(low);
+    }
+  }
+  let value = BigInt(low);
+  for (let shift = 49n; shift < 70n; shift += 7n) {
+    const byte = bytes[at++] ?? leave();
+    value |= BigInt(byte & 127) << shift;
+    if (byte < 128) {
+      HELPERS.at = at;
+      return BigInt.asUintN(64, value);
+    }
+  }
+  return leave();
+}
+
+const HELPERS: DecoderHelpers = {
+  at: 0,
+  varint,
+  uint64,
+  int64: (bytes, at) => BigInt.asIntN(64, uint64(bytes, at)),
+  signed: (bytes, at) => {
+    const first = bytes[at] ?? leave();
+    if (first < 128) {
+      HELPERS.at = at + 1;
+      return first;
+    }
+    return Number(BigInt.asIntN(32, uint64(bytes, at)));
+  },
+  text: (bytes, at, end) => {
+    if (end - at <= SHORT_LENGTH_MAX) {
+      let short = "";
+      for (let i = at; i < end; i++) {
+        const byte = bytes[i] ?? 128;
+        if (byte > 127) break;
+        short += String.fromCharCode(byte);
+      }
+      if (short.length === end - at) return short;
+    }
+    const text = bytes.toString("utf8", at, end);
+    return text.includes(REPLACEMENT) ? leave() : text;
+  },
+  data: (bytes, at, end) => new Uint8Array(bytes.buffer, bytes.byteOffset + at, end - at),
+  double: (bytes, at) => (at + 8 > bytes.length ? leave() : bytes.readDoubleLE(at)),
+  leave,
+};
