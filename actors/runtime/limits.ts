@@ -45,8 +45,12 @@ export const LIMITS = Object.freeze({
   /** Messages of one atomic batch: the server's limit is 1,000. */
   batchMessagesMax: 900,
   batchBytesMax: 8_388_608,
-  /** Rest between two projections of one log, so that batches are large and few. */
+  /**
+   * Rest between two projections of one log, so that batches are large and few: a millisecond for each message of the
+   * last batch, within these bounds. Under load a record is written once for several changes.
+   */
   projectionDelayMs: 80,
+  projectionDelayMsMax: 250,
   /** A schedule due later than this may wait that long before it is stored: most are cancelled first. */
   scheduleDelayMs: 1_000,
   /** Tasks of one commit that travel in one message, and are worked on at once by one worker. */

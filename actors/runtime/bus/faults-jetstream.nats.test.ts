@@ -103,6 +103,7 @@ describe("jetstream bus, faults", () => {
     await writer.append({ subject: t.inbox("core", 0), data });
     await until(() => seen.length === 1, "the first message");
     server.freeze();
+    await sleep(systemClock, 50); // its threads stop one after another
     expect(await writer.append({ subject: t.inbox("core", 0), data })).toEqual({
       kind: "unknown",
       reason: "timeout",

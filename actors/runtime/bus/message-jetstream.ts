@@ -1,4 +1,4 @@
-import { headers as createHeaders, type Msg, type MsgHdrs } from "@nats-io/nats-core";
+import type { Msg, MsgHdrs } from "@nats-io/nats-core";
 import type { Append, Headers, StoredMessage } from "./bus.ts";
 
 /** Set by the server or meant for it; what a caller stored are the others. */
@@ -15,13 +15,29 @@ export function ownHeaders(all: MsgHdrs | undefined): Headers {
   return own;
 }
 
-/** Undefined without headers: a message without them is cheaper. */
+const HEADERS_START = "NATS/1.0\r\n";
+const LINE_BREAK = /[\r\n]/;
+
+/**
+ * Undefined without headers: a message without them is cheaper. `extra` has no name that `own` has. The client only
+ * asks headers to encode themselves, and its own kind costs as much as the rest of a publish.
+ * @throws Error when a value has a line break
+ */
 export function toHeaders(own: Headers | undefined, extra?: Headers): MsgHdrs | undefined {
-  let all: MsgHdrs | undefined;
-  for (const record of [own, extra]) {
-    for (const name in record) (all ??= createHeaders()).set(name, record[name] ?? "");
+  const lines = linesOf(own) + linesOf(extra);
+  if (lines === "") return undefined;
+  const encoded = Buffer.from(`${HEADERS_START}${lines}\r\n`, "utf8");
+  return { encode: () => encoded } as unknown as MsgHdrs;
+}
+
+function linesOf(headers: Headers | undefined): string {
+  let lines = "";
+  for (const name in headers) {
+    const value = headers[name] ?? "";
+    if (LINE_BREAK.test(value)) throw new Error(`the header ${name} has a line break`);
+    lines += `${name}: ${value}\r\n`;
   }
-  return all;
+  return lines;
 }
 
 /** Headers by which the server does what an append asks for. */

@@ -17,8 +17,6 @@ const RETRY_MS_MAX = 1_000;
 /** A consumer that nobody listens to goes after this. */
 const ABANDONED_MS = 10_000;
 const NANOS_PER_MS = 1_000_000;
-/** Status of heartbeats and of flow control. */
-const CONTROL = 100;
 
 interface ConsumerCreated {
   readonly num_pending: number;
@@ -155,7 +153,7 @@ export class JetStreamReader implements Subscription {
     if (!this.#isCurrent(name)) return;
     this.#heardMs = this.#parts.requests.clock.monotonicMs();
     const info = deliveryInfo(msg.reply ?? "");
-    if (info === undefined || msg.headers?.code === CONTROL) return this.#onControl(msg);
+    if (info === undefined) return this.#onControl(msg);
     if (info.consumerSequence !== this.#received + 1) return this.#restart("a message is missing");
     this.#received++;
     if (info.streamSequence >= (this.#next ?? 0)) {

@@ -1,4 +1,4 @@
-import { create, fromJsonString, type DescMessage, type Message } from "@bufbuild/protobuf";
+import { create, fromJson, type DescMessage, type JsonValue, type Message } from "@bufbuild/protobuf";
 import { EntrySchema, type Entry } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { ActorDefinition } from "../actor.ts";
 import { assert } from "../assert.ts";
@@ -8,7 +8,7 @@ import { LIMITS } from "../limits.ts";
 import { appendToList, listHeadId } from "./lists.ts";
 import type { ProjectionDefinition, ProjectionHandler } from "../projection.ts";
 import { recordName, type MemoryRecord } from "../step/record.ts";
-import type { RecordId, RecordStore } from "./record-store.ts";
+import { refOf, type RecordRef, type RecordStore } from "./record-store.ts";
 import { applyEntry } from "../step/step.ts";
 import { rememberCrash } from "../step/step-request.ts";
 import { undoTo, type DeadReason, type StepEnv } from "../step/step-run.ts";
@@ -65,15 +65,19 @@ export class Applier {
   }
 
   /** Records that an input will touch; undefined for one that touches none. */
-  idsOf(input: Input): readonly RecordId[] {
-    const { body } = input;
-    if (body.case === "entry") return body.entry.fresh ? [] : [this.#idOf(body.entry)];
+  refsOf(input: Input): readonly RecordRef[] {
+    input.refs ??= this.#refsOf(input);
+    return input.refs;
+  }
+
+  #refsOf({ body }: Input): readonly RecordRef[] {
+    if (body.case === "entry") return body.entry.fresh ? [] : [this.#refOf(body.entry)];
     if (body.case === "undecodable") return [];
     return this.#handlersOf(body.type).flatMap(({ projection, handler }) => {
       const event = eventOf(body, handler);
       if (event === undefined) return [];
       const { tenant } = body.meta;
-      return handler.keys(event, body.meta).map((key) => ({ kind: projection.kind, tenant, key }));
+      return handler.keys(event, body.meta).map((key) => refOf({ kind: projection.kind, tenant, key }));
     });
   }
 
@@ -89,7 +93,7 @@ export class Applier {
       if (draft.isFull()) return "full";
       const input = queue.peek();
       if (input === undefined) return "all";
-      if (!this.#isLoaded(this.idsOf(input))) return "cold";
+      if (!this.#isLoaded(this.refsOf(input))) return "cold";
       if (this.#mustRelease(input)) return "release";
       queue.take();
       draft.taken.push(input);
@@ -105,18 +109,18 @@ export class Applier {
     this.#refused = why;
   }
 
-  #isLoaded(ids: readonly RecordId[]): boolean {
+  #isLoaded(refs: readonly RecordRef[]): boolean {
     let isLoaded = true;
-    for (const id of ids) {
-      if (this.#options.store.get(recordName(id.kind, id.tenant, id.key)) !== undefined) continue;
-      this.#options.store.want(id);
+    for (const ref of refs) {
+      if (this.#options.store.get(ref.name) !== undefined) continue;
+      this.#options.store.want(ref);
       isLoaded = false;
     }
     return isLoaded;
   }
 
-  #idOf({ kind, tenant, key }: Entry): RecordId {
-    return kind === LIST_KIND ? listHeadId(tenant, key, this.#options.log) : { kind, tenant, key };
+  #refOf({ kind, tenant, key }: Entry): RecordRef {
+    return refOf(kind === LIST_KIND ? listHeadId(tenant, key, this.#options.log) : { kind, tenant, key });
   }
 
   #mustRelease({ body }: Input): boolean {
@@ -152,13 +156,15 @@ export class Applier {
   /** Applies messages within the log, first come first served; the rest is carried (J8). */
   #drain(draft: Draft, local: Entry[]): Filled {
     for (const [next, entry] of local.entries()) {
-      const isCold = !entry.fresh && !this.#isLoaded([this.#idOf(entry)]);
+      const ref = this.#refOf(entry);
+      const isCold = !entry.fresh && !this.#isLoaded([ref]);
       if (isCold || draft.isFull()) {
         draft.carry = local.slice(next);
-        for (const waiting of draft.carry) if (!waiting.fresh) this.#options.store.want(this.#idOf(waiting));
+        for (const waiting of draft.carry) if (!waiting.fresh) this.#options.store.want(this.#refOf(waiting));
         return isCold ? "cold" : "full";
       }
-      local.push(...this.#applyOne(draft, entry, { atMs: Number(entry.atMs), origin: entry.origin }));
+      const env = { atMs: Number(entry.atMs), origin: entry.origin };
+      for (const caused of this.#applyOne(draft, entry, env, ref)) local.push(caused);
     }
     return "all";
   }
@@ -185,11 +191,11 @@ export class Applier {
       this.#kill(draft, origin, atMs, "CRASH_LOOP", CRASHED, body.entry);
       return [];
     }
-    return this.#applyOne(draft, body.entry, { atMs, origin });
+    return this.#applyOne(draft, body.entry, { atMs, origin }, input.refs?.[0] ?? this.#refOf(body.entry));
   }
 
   /** One step; returns the messages for this log that it caused. */
-  #applyOne(draft: Draft, entry: Entry, env: StepEnv): Entry[] {
+  #applyOne(draft: Draft, entry: Entry, env: StepEnv, ref: RecordRef): Entry[] {
     draft.steps++;
     if (entry.depth > LIMITS.causalDepthMax) {
       this.#kill(
@@ -212,7 +218,7 @@ export class Applier {
       return [];
     }
     const { store } = this.#options;
-    const record = store.get(recordName(entry.kind, entry.tenant, entry.key)) ?? store.add(this.#idOf(entry));
+    const record = store.get(ref.name) ?? store.add(ref);
     const result = applyEntry(definition, record, entry, env, this.isCareful);
     if (result.kind === "applied" || (result.kind === "failed" && result.changed)) draft.change(record);
     else record.rest(); // a timer that has nothing to do any more must not leave its record decoded
@@ -354,7 +360,7 @@ function eventOf({ decoded, json }: EventBody, handler: ProjectionHandler): Mess
   if (decoded.has(handler)) return decoded.get(handler);
   let event: Message | undefined;
   try {
-    event = fromJsonString(handler.event, json, { ignoreUnknownFields: true });
+    event = fromJson(handler.event, JSON.parse(json) as JsonValue, { ignoreUnknownFields: true });
   } catch {
     event = undefined;
   }

@@ -1,6 +1,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import type { Entry, Position } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { EventMeta, ProjectionHandler } from "../projection.ts";
+import type { RecordRef } from "./record-store.ts";
 
 /** Where inputs come from. `carry` is the list that the last commit left. */
 export type InputSource = "inbox" | "log" | "events" | "carry";
@@ -30,6 +31,8 @@ export interface Input {
   /** Monotonic time of arrival. */
   readonly arrivedMs: number;
   readonly body: InputBody;
+  /** Records that it will touch; set when they are first asked for. */
+  refs?: readonly RecordRef[];
 }
 
 /** How far one stream has been taken (J1). */

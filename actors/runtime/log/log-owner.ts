@@ -18,7 +18,6 @@ import { LIMITS } from "../limits.ts";
 import { loadOf, tellDeadLetters } from "./load.ts";
 import { EventProjector, RecordProjector } from "./projector.ts";
 import type { ProjectionDefinition } from "../projection.ts";
-import { recordName } from "../step/record.ts";
 import { RecordStore } from "./record-store.ts";
 import { Reads } from "./reads.ts";
 import { publishReplies } from "./replies.ts";
@@ -132,9 +131,8 @@ export class LogOwner {
   /** An input has arrived. Records it will need are asked for at once. */
   push(input: Input): void {
     this.queue.push(input);
-    for (const id of this.#applier.idsOf(input)) {
-      if (this.#store.get(recordName(id.kind, id.tenant, id.key)) === undefined) this.#store.want(id);
-    }
+    for (const ref of this.#applier.refsOf(input))
+      if (this.#store.get(ref.name) === undefined) this.#store.want(ref);
     this.#wake.now();
   }
 

@@ -7,21 +7,31 @@ import type { RecordStore } from "./record-store.ts";
 import type { Topology } from "../topology.ts";
 import type { Watermark } from "./watermark.ts";
 
+/** What one projection did. */
+interface Projected {
+  readonly messages: number;
+  /** There is more to project. */
+  readonly isMore: boolean;
+}
+
+const NOTHING: Projected = { messages: 0, isMore: false };
+
 /** Runs one projection after another with a rest between them, as long as there is something to project. */
 class Pacer {
   readonly #clock: Clock;
-  readonly #work: () => Promise<boolean>;
+  readonly #work: () => Promise<Projected>;
   readonly #onError: (error: unknown) => void;
   #timer: TimerHandle | undefined;
   #running: Promise<void> | undefined;
   /** Something came while a projection was under way, perhaps after it had looked for more. */
   #isWanted = false;
   #isStopped = false;
+  #restMs: number = LIMITS.projectionDelayMs;
 
   constructor(
     clock: Clock,
     signal: AbortSignal,
-    work: () => Promise<boolean>,
+    work: () => Promise<Projected>,
     onError: (error: unknown) => void,
   ) {
     this.#clock = clock;
@@ -37,7 +47,7 @@ class Pacer {
     this.#timer = this.#clock.setTimer(() => {
       this.#timer = undefined;
       this.#run();
-    }, LIMITS.projectionDelayMs);
+    }, this.#restMs);
   }
 
   stop(): void {
@@ -50,15 +60,16 @@ class Pacer {
   async drain(): Promise<void> {
     this.stop();
     await this.#running;
-    while (await this.#work());
+    while ((await this.#work()).isMore);
   }
 
   #run(): void {
     this.#isWanted = false;
     this.#running = this.#work()
       .then(
-        (isMore) => {
+        ({ messages, isMore }) => {
           this.#running = undefined;
+          this.#restMs = Math.min(Math.max(messages, LIMITS.projectionDelayMs), LIMITS.projectionDelayMsMax);
           if (isMore || this.#isWanted) this.wake();
         },
         (error: unknown) => {
@@ -94,6 +105,8 @@ export interface RecordProjectorOptions extends ProjectorOptions {
 export class RecordProjector {
   readonly #options: RecordProjectorOptions;
   readonly #pacer: Pacer;
+  /** Records of the last batch and when they had changed. */
+  #projected: ReadonlyMap<MemoryRecord, number> = new Map();
 
   constructor(options: RecordProjectorOptions) {
     this.#options = options;
@@ -108,13 +121,14 @@ export class RecordProjector {
     return this.#pacer.drain();
   }
 
-  /** One batch. @returns true if more is dirty */
-  async #project(): Promise<boolean> {
+  /** One batch. */
+  async #project(): Promise<Projected> {
     const { store, mark, lastCommit, storedThrough, onProjected } = this.#options;
-    if (store.dirtyCount === 0 && storedThrough(lastCommit()) <= mark.replaySequence) return false;
+    if (store.dirtyCount === 0 && storedThrough(lastCommit()) <= mark.replaySequence) return NOTHING;
     const { records, nextFirst } = store.takeDirty(LIMITS.batchMessagesMax, LIMITS.batchBytesMax);
     const logSequence = Math.max(mark.logSequence, nextFirst === undefined ? lastCommit() : nextFirst - 1);
-    const versions = [...records.keys()].map((record) => [record, record.changedAt] as const);
+    const versions = new Map<MemoryRecord, number>();
+    for (const record of records.keys()) versions.set(record, record.changedAt);
     try {
       await mark.write(
         [...records.keys()].map((record) => this.#put(record)),
@@ -125,10 +139,16 @@ export class RecordProjector {
       store.putBackDirty(records);
       throw error;
     }
-    for (const [record, version] of versions) if (record.changedAt === version) record.rest();
+    this.#restUnchanged();
+    this.#projected = versions;
     store.evict();
     onProjected();
-    return store.dirtyCount > 0;
+    return { messages: records.size, isMore: store.dirtyCount > 0 };
+  }
+
+  /** Frees what has not changed from one projection to the next: a busy record is not decoded again each time. */
+  #restUnchanged(): void {
+    for (const [record, version] of this.#projected) if (record.changedAt === version) record.rest();
   }
 
   #put(record: MemoryRecord): Append {
@@ -196,7 +216,7 @@ export class EventProjector {
     await this.#idle;
   }
 
-  async #project(): Promise<boolean> {
+  async #project(): Promise<Projected> {
     await this.#idle;
     const messages: Append[] = [];
     let taken = 0;
@@ -207,10 +227,10 @@ export class EventProjector {
       logSequence = sequence;
       taken++;
     }
-    if (taken === 0) return false;
+    if (taken === 0) return NOTHING;
     await this.#options.mark.write(messages, logSequence, logSequence);
     this.#waiting = this.#waiting.slice(taken);
-    return this.#waiting.length > 0;
+    return { messages: messages.length, isMore: this.#waiting.length > 0 };
   }
 
   #message(event: Event, sequence: number, index: number): Append {

@@ -1,4 +1,3 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import type { Clock } from "../../../platform/clock.ts";
 import { BundleSchema, type Addressed } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Bus, StoredMessage, Subscription } from "../bus/bus.ts";
@@ -9,6 +8,7 @@ import { EventPlaces } from "../event-message.ts";
 import { LIMITS } from "../limits.ts";
 import type { LogOwner } from "./log-owner.ts";
 import type { Topology } from "../topology.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What readers need. */
 export interface ReadersOptions {
@@ -135,7 +135,7 @@ export class Readers {
     const base = { source: "inbox" as const, sequence, atMs, arrivedMs: this.#options.clock.monotonicMs() };
     let entries;
     try {
-      ({ entries } = fromBinary(BundleSchema, data));
+      ({ entries } = decode(BundleSchema, data));
     } catch (error) {
       const body = { case: "undecodable" as const, raw: data, error: `not a bundle: ${String(error)}` };
       return owner.push({ ...base, index: 0, isLast: true, body });
@@ -182,7 +182,7 @@ export class Readers {
       const body = {
         case: "event" as const,
         type: headers["Tw-Type"] ?? "",
-        json: Buffer.from(data).toString("utf8"),
+        json: Buffer.from(data.buffer, data.byteOffset, data.length).toString("utf8"),
         meta,
         decoded: new Map(),
       };

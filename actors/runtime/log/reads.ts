@@ -1,4 +1,4 @@
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import {
   ReadReplySchema,
   ReadRequestSchema,
@@ -7,8 +7,9 @@ import {
 import type { Bus, CoreMessage, Subscription } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
 import { recordName } from "../step/record.ts";
-import type { RecordId, RecordStore } from "./record-store.ts";
+import { refOf, type RecordId, type RecordStore } from "./record-store.ts";
 import { encode } from "../codec/encode.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What answering reads needs. */
 export interface ReadsOptions {
@@ -49,7 +50,7 @@ export class Reads {
   #onRequest(message: CoreMessage): void {
     let request;
     try {
-      request = fromBinary(ReadRequestSchema, message.data);
+      request = decode(ReadRequestSchema, message.data);
     } catch {
       return; // nobody of ours asks like that; it hears nothing, like a question to no owner
     }
@@ -64,7 +65,7 @@ export class Reads {
     if (cold.length > 0) {
       if (this.#waiting.length >= READS_WAITING_MAX) return;
       this.#waiting.push({ message, ids });
-      for (const id of cold) store.want(id);
+      for (const id of cold) store.want(refOf(id));
       return;
     }
     if (!isFresh()) return;
@@ -91,6 +92,6 @@ function fitting(records: readonly Uint8Array[]): Uint8Array[] {
 /** A record that only remembers a refusal is no actor yet. */
 function visible(committed: Uint8Array): Uint8Array {
   if (committed.length === 0 || committed.length > 4_096) return committed;
-  const { revision } = fromBinary(RecordSchema, committed);
+  const { revision } = decode(RecordSchema, committed);
   return revision === 0n ? ABSENT : committed;
 }

@@ -1,16 +1,25 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import { sleep, type Clock } from "../../../platform/clock.ts";
 import { MarkSchema } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { BusError, type Bus, type StoredMessage } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
 import { MemoryRecord, recordName } from "../step/record.ts";
 import type { Topology } from "../topology.ts";
+import { decode } from "../codec/decode.ts";
 
 /** Address of a record. */
 export interface RecordId {
   readonly kind: string;
   readonly tenant: string;
   readonly key: string;
+}
+
+/** A record's address with its name, which is hashed once. */
+export interface RecordRef extends RecordId {
+  readonly name: string;
+}
+
+export function refOf({ kind, tenant, key }: RecordId): RecordRef {
+  return { kind, tenant, key, name: recordName(kind, tenant, key) };
 }
 
 /** What the store of one log needs. */
@@ -40,7 +49,7 @@ export class RecordStore {
   readonly #records = new Map<string, MemoryRecord>();
   /** Changed and not projected, with the log sequence of the first such change; oldest first. */
   #dirty = new Map<MemoryRecord, number>();
-  readonly #wanted = new Map<string, RecordId>();
+  readonly #wanted = new Map<string, RecordRef>();
   #isLoading = false;
 
   constructor(options: RecordStoreOptions) {
@@ -70,10 +79,9 @@ export class RecordStore {
   }
 
   /** Asks for a record; `onLoaded` tells when it is there. One load per key. */
-  want(id: RecordId): void {
-    const name = recordName(id.kind, id.tenant, id.key);
-    if (this.#records.has(name) || this.#wanted.has(name)) return;
-    this.#wanted.set(name, id);
+  want(id: RecordRef): void {
+    if (this.#records.has(id.name) || this.#wanted.has(id.name)) return;
+    this.#wanted.set(id.name, id);
     if (!this.#isLoading) void this.#pump();
   }
 
@@ -127,9 +135,8 @@ export class RecordStore {
         const found = await this.#load(ids);
         if (this.#options.signal.aborted) return;
         for (const id of ids) {
-          const name = recordName(id.kind, id.tenant, id.key);
-          this.#wanted.delete(name);
-          if (!this.#records.has(name)) this.add(id, found.get(this.#subject(id))?.data);
+          this.#wanted.delete(id.name);
+          if (!this.#records.has(id.name)) this.add(id, found.get(this.#subject(id))?.data);
         }
         this.#options.onLoaded();
       }
@@ -155,7 +162,7 @@ export class RecordStore {
       try {
         const found = await bus.lastMany(topology.streams.actors, subjects);
         const stored = found.get(mark);
-        if (stored !== undefined && Number(fromBinary(MarkSchema, stored.data).logSequence) >= known)
+        if (stored !== undefined && Number(decode(MarkSchema, stored.data).logSequence) >= known)
           return found;
       } catch (error) {
         if (!(error instanceof BusError)) throw error;

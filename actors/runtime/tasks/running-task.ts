@@ -1,4 +1,4 @@
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { type Clock, sleep } from "../../../platform/clock.ts";
 import type { Logger } from "../../../platform/log.ts";
 import type { Random } from "../../../platform/random.ts";
@@ -17,6 +17,7 @@ import { retryDelayMs } from "./retry-delay.ts";
 import type { TaskService } from "../task-queue.ts";
 import type { Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What a task needs while it runs. */
 export interface RunningTaskOptions {
@@ -55,17 +56,21 @@ export class RunningTask {
   #isStopping = false;
   readonly #log: Logger;
 
-  constructor(options: RunningTaskOptions, service: TaskService, delivery: Delivery) {
+  readonly #task: Task | undefined;
+
+  /** @param task what the delivery holds, if it has been read */
+  constructor(options: RunningTaskOptions, service: TaskService, delivery: Delivery, task?: Task) {
     this.#options = options;
     this.#service = service;
     this.#delivery = delivery;
+    this.#task = task;
     this.#log = options.log;
   }
 
   /** Never throws. */
   async run(): Promise<void> {
     try {
-      const task = this.#decode();
+      const task = this.#task ?? this.#decode();
       if (task === undefined) this.#delivery.ack();
       else await this.#finish(task, await this.#attempt(task));
     } catch (error) {
@@ -92,7 +97,7 @@ export class RunningTask {
   #decode(): Task | undefined {
     const { message } = this.#delivery;
     try {
-      return fromBinary(TaskSchema, message.data);
+      return decode(TaskSchema, message.data);
     } catch (error) {
       this.#log.error(
         { err: error, subject: message.subject, sequence: message.sequence },
@@ -116,7 +121,7 @@ export class RunningTask {
     }
     let message;
     try {
-      message = fromBinary(queue.input, task.body);
+      message = decode(queue.input, task.body);
     } catch (error) {
       return { kind: "hopeless", error: `the task is no ${queue.input.typeName}: ${textOf(error)}` };
     }

@@ -1,4 +1,3 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import type { Clock } from "../../../platform/clock.ts";
 import {
   TaskBundleSchema,
@@ -9,12 +8,19 @@ import type { Bus, Delivery, StoredMessage } from "../bus/bus.ts";
 import { HEADER } from "../headers.ts";
 import type { Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
+import { decode } from "../codec/decode.ts";
 
 /** What splitting a bundle needs. */
 export interface TaskBundleOptions {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly topology: Topology;
+}
+
+/** One task of a bundle, as if it had come alone. */
+export interface TaskDelivery {
+  readonly delivery: Delivery;
+  readonly task: Task;
 }
 
 /** True for a message that holds several tasks. */
@@ -27,10 +33,10 @@ export function isTaskBundle({ headers }: StoredMessage): boolean {
  * stored as a message of its own, due after its rest. The bundle is acked when every task has ended or left.
  * @throws Error if the message is no bundle
  */
-export function splitBundle(options: TaskBundleOptions, delivery: Delivery): readonly Delivery[] {
-  const { tasks } = fromBinary(TaskBundleSchema, delivery.message.data);
+export function splitBundle(options: TaskBundleOptions, delivery: Delivery): readonly TaskDelivery[] {
+  const { tasks } = decode(TaskBundleSchema, delivery.message.data);
   const bundle = new Bundle(options, delivery, tasks.length);
-  return tasks.map((task) => bundle.part(task));
+  return tasks.map((task) => ({ task, delivery: bundle.part(task) }));
 }
 
 class Bundle {
@@ -50,7 +56,14 @@ class Bundle {
     const { topology } = this.#options;
     const { message, attempt } = this.#delivery;
     const subject = topology.task(task.queue, task.tenant, task.key, task.id);
-    const alone: StoredMessage = { ...pick(message), subject, data: encode(TaskSchema, task), headers: {} };
+    const alone: StoredMessage = {
+      ...pick(message),
+      subject,
+      headers: {},
+      get data() {
+        return encode(TaskSchema, task); // few are ever asked for it
+      },
+    };
     return {
       message: alone,
       attempt,

@@ -1,7 +1,8 @@
 import { sleep, type TimerHandle } from "../../../platform/clock.ts";
+import type { Task } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Delivery, Subscription } from "../bus/bus.ts";
 import { InboxWriter } from "../inbox-writer.ts";
-import { RunningTask } from "./running-task.ts";
+import { RunningTask, type RunningTaskOptions } from "./running-task.ts";
 import { isTaskBundle, splitBundle } from "./task-bundle.ts";
 import type { TaskService } from "../task-queue.ts";
 import type { TaskWorkerOptions } from "../worker/worker.ts";
@@ -38,6 +39,7 @@ export function startTaskWorker(options: TaskWorkerOptions): TaskWorker {
 class Worker implements TaskWorker {
   readonly #options: TaskWorkerOptions;
   readonly #writer: InboxWriter;
+  readonly #runningOptions: RunningTaskOptions;
   readonly #running = new Set<RunningTask>();
   readonly #pulls: readonly Subscription[];
   #heartbeat: TimerHandle | undefined;
@@ -47,6 +49,7 @@ class Worker implements TaskWorker {
   constructor(options: TaskWorkerOptions) {
     this.#options = options;
     this.#writer = new InboxWriter(options);
+    this.#runningOptions = { ...options, writer: this.#writer };
     this.#pulls = options.services.map((service) => this.#pull(service));
     this.#beat();
   }
@@ -78,7 +81,8 @@ class Worker implements TaskWorker {
   #start(service: TaskService, delivery: Delivery): void {
     if (!isTaskBundle(delivery.message)) return void this.#work(service, delivery);
     try {
-      for (const part of splitBundle(this.#options, delivery)) void this.#work(service, part);
+      for (const part of splitBundle(this.#options, delivery))
+        void this.#work(service, part.delivery, part.task);
     } catch (error) {
       // Its tasks' actors hear of it at the tasks' deadlines.
       this.#options.log.error(
@@ -89,13 +93,13 @@ class Worker implements TaskWorker {
     }
   }
 
-  async #work(service: TaskService, delivery: Delivery): Promise<void> {
-    const task = new RunningTask({ ...this.#options, writer: this.#writer }, service, delivery);
-    this.#running.add(task);
+  async #work(service: TaskService, delivery: Delivery, task?: Task): Promise<void> {
+    const running = new RunningTask(this.#runningOptions, service, delivery, task);
+    this.#running.add(running);
     try {
-      await task.run();
+      await running.run();
     } finally {
-      this.#running.delete(task);
+      this.#running.delete(running);
     }
   }
 
