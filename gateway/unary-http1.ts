@@ -94,9 +94,11 @@ function readAll(request: IncomingMessage, bytesMax: number): Promise<Uint8Array
       done();
     });
     request.once("end", done);
-    const fail = () => reject(new ConnectError("the caller went away", Code.Canceled));
+    const fail = () => {
+      if (!request.readableEnded) reject(new ConnectError("the caller went away", Code.Canceled));
+    };
     request.once("error", fail);
-    request.once("close", fail); // after the end it says nothing
+    request.once("close", fail);
   });
 }
 
