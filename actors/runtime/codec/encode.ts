@@ -1,4 +1,5 @@
 import { toBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { BytesPool } from "./bytes-pool.ts";
 import { encoderSource, type Encoder, type EncoderHelpers } from "./compile-encoder.ts";
 import { generate } from "./wire.ts";
 
@@ -9,8 +10,8 @@ const SAFE_MAX = 9_007_199_254_740_991n;
 
 const encoders = new WeakMap<DescMessage, Encoder | null>();
 let buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
-/** The same memory; its slices are made faster. */
-let view = new Uint8Array(buffer.buffer);
+/** What is encoded is on its way somewhere: it lives for moments. */
+const pool = new BytesPool();
 
 /**
  * The same bytes as protobuf's own encoder, many times as fast: code is generated for each schema, and one buffer
@@ -24,9 +25,8 @@ export function encode<D extends DescMessage>(schema: D, message: MessageShape<D
   for (;;) {
     const end = write(encoder, message);
     if (end === UNKNOWN) return toBinary(schema, message);
-    if (end <= buffer.length) return view.slice(0, end);
+    if (end <= buffer.length) return pool.copy(buffer, end);
     buffer = Buffer.allocUnsafeSlow(Math.max(buffer.length * 2, end));
-    view = new Uint8Array(buffer.buffer);
   }
 }
 

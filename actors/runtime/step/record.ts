@@ -4,10 +4,13 @@ import {
   type Record as RecordMessage,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { assert } from "../assert.ts";
+import { BytesPool } from "../codec/bytes-pool.ts";
 import { encode } from "../codec/encode.ts";
 import { decode } from "../codec/decode.ts";
 
 const ABSENT = new Uint8Array(0);
+/** Records stay for long, and those that come together go together. */
+const resting = new BytesPool();
 
 /** Decoded form of a record while messages are applied to it. */
 export interface Working {
@@ -41,14 +44,15 @@ export class MemoryRecord {
   #bytes: Uint8Array | undefined;
   #working: Working | undefined;
   #schema: DescMessage | undefined;
+  #isResting = true;
 
   constructor(kind: string, tenant: string, key: string, committed: Uint8Array = ABSENT) {
     this.kind = kind;
     this.tenant = tenant;
     this.key = key;
     this.name = recordName(kind, tenant, key);
-    this.committed = committed;
-    this.#bytes = committed;
+    this.committed = committed.length === 0 ? ABSENT : resting.copy(committed);
+    this.#bytes = this.committed;
   }
 
   /** The working version, decoded at first use. */
@@ -96,9 +100,14 @@ export class MemoryRecord {
     this.#working = undefined;
   }
 
-  /** Frees the decoded form of a record that is at rest. */
+  /** Frees the decoded form of a record that is at rest, and the memory that its bytes share with what came with them. */
   rest(): void {
-    if (this.#bytes === this.committed) this.#working = undefined;
+    if (this.#bytes !== this.committed) return;
+    this.#working = undefined;
+    if (this.#isResting) return;
+    this.#isResting = true;
+    this.committed = resting.copy(this.committed);
+    this.#bytes = this.committed;
   }
 
   /** Timers, tasks and time to live as the last commit has them. */
@@ -111,6 +120,7 @@ export class MemoryRecord {
   /** The commit that holds the working version is acked. */
   commit(logSequence: number): void {
     this.committed = this.bytes();
+    this.#isResting = false;
     this.changedAt = logSequence;
   }
 
