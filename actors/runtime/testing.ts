@@ -1,5 +1,4 @@
 import {
-  create,
   toBinary,
   type DescMessage,
   type DescMethodUnary,
@@ -21,6 +20,7 @@ import { applyEntry } from "./step/step.ts";
 import type { StepResult } from "./step/step-run.ts";
 import type { PendingReply } from "./step/step-context.ts";
 import { decode } from "./codec/decode.ts";
+import { create } from "./codec/create.ts";
 
 /** Where a probe's clock starts. */
 const START_MS = 1_700_000_000_000;

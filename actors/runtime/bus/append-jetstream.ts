@@ -3,7 +3,7 @@ import { assert } from "../assert.ts";
 import type { Append, AppendOutcome } from "./bus.ts";
 import { type ApiError, outcomeOfError } from "./errors-jetstream.ts";
 import { LIMITS } from "../limits.ts";
-import { appendHeaders, toHeaders } from "./message-jetstream.ts";
+import { appendLines, toHeaders } from "./message-jetstream.ts";
 import type { Requests } from "./requests-jetstream.ts";
 
 /** Atomic batches of the server. */
@@ -17,7 +17,7 @@ interface PubAck {
 
 /** One message to the stream that takes its subject. Never throws for what the server or the network do. */
 export function append(requests: Requests, message: Append): Promise<AppendOutcome> {
-  return publish(requests, message, appendHeaders(message));
+  return publish(requests, message, appendLines(message));
 }
 
 /**
@@ -37,24 +37,21 @@ export function appendBatch(
   );
   if (!requests.isConnected) return Promise.resolve(unknown("disconnected"));
   const batchId = random.id();
-  const batchHeaders = (message: Append, index: number) => ({
-    ...appendHeaders(message),
-    "Nats-Batch-Id": batchId,
-    "Nats-Batch-Sequence": String(index + 1),
-  });
+  const batchLines = (message: Append, index: number) =>
+    `${appendLines(message)}Nats-Batch-Id: ${batchId}\r\nNats-Batch-Sequence: ${index + 1}\r\n`;
   try {
     for (const [index, message] of messages.slice(0, -1).entries()) {
-      const headers = toHeaders(message.headers, batchHeaders(message, index));
+      const headers = toHeaders(message.headers, batchLines(message, index));
       requests.nc.publish(message.subject, message.data, headers === undefined ? {} : { headers });
     }
   } catch (error) {
     // Too large for the server, or closed: without its end the batch is dropped.
     return Promise.resolve({ kind: "refused", full: false, reason: String(error) });
   }
-  return publish(requests, last, { ...batchHeaders(last, messages.length - 1), "Nats-Batch-Commit": "1" });
+  return publish(requests, last, `${batchLines(last, messages.length - 1)}Nats-Batch-Commit: 1\r\n`);
 }
 
-function publish(requests: Requests, message: Append, extra: Record<string, string>): Promise<AppendOutcome> {
+function publish(requests: Requests, message: Append, extra: string): Promise<AppendOutcome> {
   return new Promise((resolve) => {
     const headers = toHeaders(message.headers, extra);
     try {

@@ -77,7 +77,7 @@ function subscribe(
     callback: (error, msg) => {
       if (isClosed || error !== null) return;
       const { data, reply: replyTo = "" } = msg;
-      guard(() => onMessage({ subject: msg.subject, data, headers: ownHeaders(msg.headers), replyTo }));
+      guard(() => onMessage({ subject: msg.subject, data, headers: ownHeaders(msg), replyTo }));
     },
   });
   return {
@@ -100,7 +100,7 @@ function request(
         resolve({
           subject: msg.subject,
           data: msg.data,
-          headers: ownHeaders(msg.headers),
+          headers: ownHeaders(msg),
           replyTo: msg.reply ?? "",
         });
         return true;

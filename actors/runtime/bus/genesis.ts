@@ -1,7 +1,8 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { toBinary } from "@bufbuild/protobuf";
 import { CommitKind, CommitSchema } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Append } from "./bus.ts";
 import type { Topology } from "../topology.ts";
+import { create } from "../codec/create.ts";
 
 /**
  * The first message of every log (J3): nothing is taken yet, nobody owns the log. Stored only where a log has none.

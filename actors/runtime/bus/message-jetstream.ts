@@ -1,30 +1,32 @@
 import type { Msg, MsgHdrs } from "@nats-io/nats-core";
 import type { Append, Headers, StoredMessage } from "./bus.ts";
 
-/** Set by the server or meant for it; what a caller stored are the others. */
-const SERVER_HEADER = /^Nats-(?!Scheduler$|Marker-Reason$)/;
 const NONE: Headers = Object.freeze({});
 
-/** The headers that the sender set. */
-export function ownHeaders(all: MsgHdrs | undefined): Headers {
-  if (all === undefined) return NONE;
-  const own: Record<string, string> = {};
-  for (const [name, values] of all) {
-    if (!SERVER_HEADER.test(name)) own[name] = values[0] ?? "";
-  }
-  return own;
+/** Where the client keeps a message as it came: its headers take the first `hdr` bytes. */
+interface RawMsg {
+  readonly _msg?: { readonly hdr: number };
+  readonly _rdata?: Uint8Array;
+}
+
+/** The headers that the sender set. They are read here: the client's own way costs as much as the message. */
+export function ownHeaders(msg: Msg): Headers {
+  const { _msg: raw, _rdata: data } = msg as unknown as RawMsg;
+  if (raw === undefined || data === undefined || raw.hdr <= 0) return NONE;
+  return parseHeaders(Buffer.from(data.buffer, data.byteOffset, raw.hdr));
 }
 
 const HEADERS_START = "NATS/1.0\r\n";
 const LINE_BREAK = /[\r\n]/;
 
 /**
- * Undefined without headers: a message without them is cheaper. `extra` has no name that `own` has. The client only
- * asks headers to encode themselves, and its own kind costs as much as the rest of a publish.
+ * Undefined without headers: a message without them is cheaper. The client only asks headers to encode themselves, and
+ * its own kind costs as much as the rest of a publish.
+ * @param extra lines of other names, each with its end
  * @throws Error when a value has a line break
  */
-export function toHeaders(own: Headers | undefined, extra?: Headers): MsgHdrs | undefined {
-  const lines = linesOf(own) + linesOf(extra);
+export function toHeaders(own: Headers | undefined, extra = ""): MsgHdrs | undefined {
+  const lines = linesOf(own) + extra;
   if (lines === "") return undefined;
   const encoded = Buffer.from(`${HEADERS_START}${lines}\r\n`, "utf8");
   return { encode: () => encoded } as unknown as MsgHdrs;
@@ -40,19 +42,18 @@ function linesOf(headers: Headers | undefined): string {
   return lines;
 }
 
-/** Headers by which the server does what an append asks for. */
-export function appendHeaders(message: Append): Record<string, string> {
-  const { expectLastSequence, messageId, ttlSeconds, schedule } = message;
-  const all: Record<string, string> = {};
+/** Header lines by which the server does what an append asks for. */
+export function appendLines({ expectLastSequence, messageId, ttlSeconds, schedule }: Append): string {
+  let lines = "";
   if (expectLastSequence !== undefined)
-    all["Nats-Expected-Last-Subject-Sequence"] = String(expectLastSequence);
-  if (messageId !== undefined) all["Nats-Msg-Id"] = messageId;
-  if (ttlSeconds !== undefined) all["Nats-TTL"] = String(ttlSeconds);
+    lines += `Nats-Expected-Last-Subject-Sequence: ${expectLastSequence}\r\n`;
+  if (messageId !== undefined) lines += `Nats-Msg-Id: ${messageId}\r\n`;
+  if (ttlSeconds !== undefined) lines += `Nats-TTL: ${ttlSeconds}\r\n`;
   if (schedule !== undefined) {
-    all["Nats-Schedule"] = `@at ${new Date(schedule.atMs).toISOString()}`;
-    all["Nats-Schedule-Target"] = schedule.target;
+    lines += `Nats-Schedule: @at ${new Date(schedule.atMs).toISOString()}\r\n`;
+    lines += `Nats-Schedule-Target: ${schedule.target}\r\n`;
   }
-  return all;
+  return lines;
 }
 
 /** A message as it came. Own headers are picked out when asked for: the journal's readers skip most messages. */
@@ -75,7 +76,7 @@ export class ReceivedMessage implements StoredMessage {
   }
 
   get headers(): Headers {
-    this.#headers ??= ownHeaders(this.#msg.headers);
+    this.#headers ??= ownHeaders(this.#msg);
     return this.#headers;
   }
 }
@@ -144,17 +145,29 @@ export function getMessage({ subject, seq, time, hdrs, data }: GetAnswer): Store
     subject,
     sequence: seq,
     timestampMs: Date.parse(time),
-    headers: hdrs === undefined ? NONE : parseHeaders(hdrs),
+    headers: hdrs === undefined ? NONE : parseHeaders(Buffer.from(hdrs, "base64")),
     data: data === undefined ? new Uint8Array() : Buffer.from(data, "base64"),
   };
 }
 
-function parseHeaders(base64: string): Headers {
+/** Lines `name: value` after the first, which names the version. Of a name that comes twice the first counts. */
+function parseHeaders(bytes: Buffer): Headers {
+  const text = bytes.toString("utf8");
   const own: Record<string, string> = {};
-  for (const line of Buffer.from(base64, "base64").toString("utf8").split("\r\n").slice(1)) {
-    const colon = line.indexOf(":");
-    const name = line.slice(0, colon);
-    if (colon > 0 && !SERVER_HEADER.test(name)) own[name] ??= line.slice(colon + 1).trim();
+  for (let start = text.indexOf("\r\n") + 2; start > 1 && start < text.length;) {
+    const end = text.indexOf("\r\n", start);
+    const stop = end < 0 ? text.length : end;
+    const colon = text.indexOf(":", start);
+    if (colon > start && colon < stop) {
+      const name = text.slice(start, colon);
+      if (!isServerHeader(name)) own[name] ??= text.slice(colon + 1, stop).trim();
+    }
+    start = stop + 2;
   }
   return own;
+}
+
+/** Set by the server or meant for it; what a caller stored are the others. */
+function isServerHeader(name: string): boolean {
+  return name.startsWith("Nats-") && name !== "Nats-Scheduler" && name !== "Nats-Marker-Reason";
 }

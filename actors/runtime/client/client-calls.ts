@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { create, type DescMessage, type DescMethodUnary, type MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
 import type { Clock, TimerHandle } from "../../../platform/clock.ts";
 import type { Logger } from "../../../platform/log.ts";
 import {
@@ -20,6 +20,7 @@ import type { SeenLogs } from "./seen-logs.ts";
 import { isKey, isToken, type Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
 import { decode } from "../codec/decode.ts";
+import { create } from "../codec/create.ts";
 
 /** What the calls need from outside. */
 export interface ClientCallsOptions {

@@ -1,4 +1,4 @@
-import { clone, create } from "@bufbuild/protobuf";
+import { clone } from "@bufbuild/protobuf";
 import {
   type DeadLetter,
   DeadLetterSchema,
@@ -12,6 +12,7 @@ import { CallError, type DeadLetterInfo } from "../client.ts";
 import type { InboxWriter } from "../inbox-writer.ts";
 import { isKey, type Topology } from "../topology.ts";
 import { decode } from "../codec/decode.ts";
+import { create } from "../codec/create.ts";
 
 /** What the dead letters need from outside. */
 export interface ClientDeadLettersOptions {

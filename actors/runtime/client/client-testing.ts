@@ -1,4 +1,4 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { toBinary } from "@bufbuild/protobuf";
 import type { Clock } from "../../../platform/clock.ts";
 import { silentLogger } from "../../../platform/log.ts";
 import { seededRandom } from "../../../platform/random.ts";
@@ -20,6 +20,7 @@ import type { Bus, CoreMessage, StoredMessage } from "../bus/bus.ts";
 import { type MemoryFaults, MemoryNats } from "../bus/bus-memory.ts";
 import { createTopology, type Topology } from "../topology.ts";
 import { decode } from "../codec/decode.ts";
+import { create } from "../codec/create.ts";
 
 interface Timer {
   readonly run: () => void;

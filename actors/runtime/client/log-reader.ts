@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import { type Clock, sleep } from "../../../platform/clock.ts";
 import type { Logger } from "../../../platform/log.ts";
 import {
@@ -15,6 +14,7 @@ import type { SeenLogs } from "./seen-logs.ts";
 import type { Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
 import { decode } from "../codec/decode.ts";
+import { create } from "../codec/create.ts";
 
 /** What the reader needs from outside. */
 export interface LogReaderOptions {

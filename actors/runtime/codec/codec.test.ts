@@ -18,6 +18,7 @@ import {
   EntrySchema,
   file_tradewind_actors_runtime_v1_journal,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { create as quickCreate } from "./create.ts";
 import { decode } from "./decode.ts";
 import { encodeBundle } from "./encode-bundle.ts";
 import { encode } from "./encode.ts";
@@ -63,6 +64,11 @@ function fieldOf(field: DescField, depth: number): fc.Arbitrary<unknown> {
 
 /** Any message of the schema, nested to a depth. */
 function anyMessage(schema: DescMessage, depth: number): fc.Arbitrary<Message> {
+  return anyInit(schema, depth).map((init) => create(schema, init as never));
+}
+
+/** What one may give to make a message of the schema. */
+function anyInit(schema: DescMessage, depth: number): fc.Arbitrary<unknown> {
   const plain = schema.fields.filter(
     ({ oneof, message }) => oneof === undefined && (message === undefined || depth > 0),
   );
@@ -76,11 +82,9 @@ function anyMessage(schema: DescMessage, depth: number): fc.Arbitrary<Message> {
       : fc.constant({ case: undefined }),
   ]);
   const fields = plain.map((field) => [field.localName, fieldOf(field, depth)]);
-  return fc
-    .record(Object.fromEntries([...fields, ...groups]) as Record<string, fc.Arbitrary<unknown>>, {
-      requiredKeys: [],
-    })
-    .map((init) => create(schema, init as never));
+  return fc.record(Object.fromEntries([...fields, ...groups]) as Record<string, fc.Arbitrary<unknown>>, {
+    requiredKeys: [],
+  });
 }
 
 const schemas = [
@@ -90,6 +94,26 @@ const schemas = [
   file_tradewind_actors_order_v1_order_state,
   file_tradewind_actors_order_v1_order_events,
 ].flatMap(({ messages }) => messages);
+
+describe("the creator", () => {
+  it.each(schemas.map((schema) => [schema.typeName, schema] as const))(
+    "makes %s as protobuf does",
+    (_, schema) => {
+      fc.assert(
+        fc.property(anyInit(schema, 3), (init) => {
+          expect(quickCreate(schema, init as never)).toEqual(create(schema, init as never));
+        }),
+        { numRuns: 60 },
+      );
+      expect(quickCreate(schema)).toEqual(create(schema));
+    },
+  );
+
+  it("returns a message as it is", () => {
+    const entry = create(EntrySchema, { kind: "order" });
+    expect(quickCreate(EntrySchema, entry)).toBe(entry);
+  });
+});
 
 describe("the decoder", () => {
   it.each(schemas.map((schema) => [schema.typeName, schema] as const))(

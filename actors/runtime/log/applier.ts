@@ -1,4 +1,4 @@
-import { create, fromJson, type DescMessage, type JsonValue, type Message } from "@bufbuild/protobuf";
+import { fromJson, type DescMessage, type JsonValue, type Message } from "@bufbuild/protobuf";
 import { EntrySchema, type Entry } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { ActorDefinition } from "../actor.ts";
 import { assert } from "../assert.ts";
@@ -14,6 +14,7 @@ import { rememberCrash } from "../step/step-request.ts";
 import { undoTo, type DeadReason, type StepEnv } from "../step/step-run.ts";
 import { LIST_KIND, type Effects } from "../step/step-context.ts";
 import type { Topology } from "../topology.ts";
+import { create } from "../codec/create.ts";
 
 /** What an applier needs. */
 export interface ApplierOptions {

@@ -1,8 +1,8 @@
-import { create } from "@bufbuild/protobuf";
 import { TryingSchema, type Trying } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { StreamNames } from "./draft.ts";
 import type { Input, InputSource, Taken } from "./inputs.ts";
 import { LIMITS } from "../limits.ts";
+import { create } from "../codec/create.ts";
 
 /** Names the first entry of a carry list. */
 const CARRIED = { source: "carry", sequence: 0, index: 0 } as const;

@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import { sleep, type Clock, type TimerHandle } from "../../../platform/clock.ts";
 import {
   BundleSchema,
@@ -17,6 +16,7 @@ import { HEADER } from "../headers.ts";
 import { LIMITS } from "../limits.ts";
 import { isKey, isToken, type Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
+import { create } from "../codec/create.ts";
 
 /** What the derived messages of one log need. */
 export interface DerivedOptions {

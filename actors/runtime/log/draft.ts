@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import {
   AddressedSchema,
   type CommitKind,
@@ -21,6 +20,7 @@ import { LIMITS } from "../limits.ts";
 import type { MemoryRecord } from "../step/record.ts";
 import type { Effects, PendingReply } from "../step/step-context.ts";
 import { encode } from "../codec/encode.ts";
+import { create } from "../codec/create.ts";
 
 /** What every message on a log says beside its changes (J2). */
 export interface CommitHead {

@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import {
   ListEntrySchema,
   ListPageSchema,
@@ -11,6 +10,7 @@ import { recordName, type MemoryRecord } from "../step/record.ts";
 import type { RecordId, RecordStore } from "./record-store.ts";
 import { LIST_KIND } from "../step/step-context.ts";
 import { decode } from "../codec/decode.ts";
+import { create } from "../codec/create.ts";
 
 /** The open page of a tenant's list in one log. */
 export function listHeadId(tenant: string, name: string, log: number): RecordId {

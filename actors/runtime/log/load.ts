@@ -1,10 +1,10 @@
-import { create } from "@bufbuild/protobuf";
 import type { Logger } from "../../../platform/log.ts";
 import {
   LoadSchema,
   type DeadLetter,
   type Load,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { create } from "../codec/create.ts";
 
 /** What an owner knows of its load; times are monotonic. */
 export interface LoadFacts {

@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import { sleep, type Clock } from "../../../platform/clock.ts";
 import type { Logger } from "../../../platform/log.ts";
 import {
@@ -27,6 +26,7 @@ import type { Claimed, TakeoverOptions } from "./takeover.ts";
 import type { Turn } from "./turn.ts";
 import { Wake } from "./wake.ts";
 import { FencedError } from "./watermark.ts";
+import { create } from "../codec/create.ts";
 
 /** What one owner of one log needs. */
 export interface LogOwnerOptions extends TakeoverOptions {

@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import {
   ReadReplySchema,
   ReadRequestSchema,
@@ -10,6 +9,7 @@ import { recordName } from "../step/record.ts";
 import { refOf, type RecordId, type RecordStore } from "./record-store.ts";
 import { encode } from "../codec/encode.ts";
 import { decode } from "../codec/decode.ts";
+import { create } from "../codec/create.ts";
 
 /** What answering reads needs. */
 export interface ReadsOptions {

@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import {
   RepliesSchema,
   ReplySchema,
@@ -9,6 +8,7 @@ import type { Bus } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
 import type { PendingReply } from "../step/step-context.ts";
 import { encode } from "../codec/encode.ts";
+import { create } from "../codec/create.ts";
 
 /** What a reply takes beside its body. */
 const FRAME_BYTES = 32;

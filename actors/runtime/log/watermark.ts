@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import { sleep, type Clock } from "../../../platform/clock.ts";
 import type { Random } from "../../../platform/random.ts";
 import { MarkSchema, type Mark } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
@@ -8,6 +7,7 @@ import { untilAnswered } from "./journal.ts";
 import { LIMITS } from "../limits.ts";
 import { encode } from "../codec/encode.ts";
 import { decode } from "../codec/decode.ts";
+import { create } from "../codec/create.ts";
 
 /** What a watermark needs to be written. */
 export interface WatermarkOptions {

@@ -1,4 +1,4 @@
-import { create, type DescMessage, type Message } from "@bufbuild/protobuf";
+import type { DescMessage, Message } from "@bufbuild/protobuf";
 import {
   RecordSchema,
   type Record as RecordMessage,
@@ -7,6 +7,7 @@ import { assert } from "../assert.ts";
 import { BytesPool } from "../codec/bytes-pool.ts";
 import { encode } from "../codec/encode.ts";
 import { decode } from "../codec/decode.ts";
+import { create } from "../codec/create.ts";
 
 const ABSENT = new Uint8Array(0);
 /** Records stay for long, and those that come together go together. */

@@ -1,5 +1,4 @@
 import {
-  create,
   toJsonString,
   type DescMessage,
   type DescMethodUnary,
@@ -28,6 +27,7 @@ import { assert } from "../assert.ts";
 import { LIMITS } from "../limits.ts";
 import type { TaskQueue } from "../task-queue.ts";
 import { encode } from "../codec/encode.ts";
+import { create } from "../codec/create.ts";
 
 /** Kind of the records that hold list pages; the runtime's own. */
 export const LIST_KIND = "list";

@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import {
   RefusalSchema,
   WaiterSchema,
@@ -21,6 +20,7 @@ import {
   type StepScope,
 } from "./step-run.ts";
 import { encode } from "../codec/encode.ts";
+import { create } from "../codec/create.ts";
 
 /** A record that was opened only to remember a refusal goes after the life of a key. */
 const REFUSED_TTL_SECONDS = 2 * 86_400;

@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import {
   EntrySchema,
   OutcomeStatus,
@@ -23,6 +22,7 @@ import {
   type StepResult,
   type StepScope,
 } from "./step-run.ts";
+import { create } from "../codec/create.ts";
 
 /**
  * Applies one entry to its actor's record: the record changes only if the result says so.

@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import { type Clock, sleep } from "../../../platform/clock.ts";
 import type { Logger } from "../../../platform/log.ts";
 import type { Random } from "../../../platform/random.ts";
@@ -18,6 +17,7 @@ import type { TaskService } from "../task-queue.ts";
 import type { Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
 import { decode } from "../codec/decode.ts";
+import { create } from "../codec/create.ts";
 
 /** What a task needs while it runs. */
 export interface RunningTaskOptions {

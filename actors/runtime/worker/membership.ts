@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import type { Clock, TimerHandle } from "../../../platform/clock.ts";
 import { LeaseSchema, type Lease } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Bus, StoredMessage, Subscription } from "../bus/bus.ts";
@@ -6,6 +5,7 @@ import { LIMITS } from "../limits.ts";
 import type { Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
 import { decode } from "../codec/decode.ts";
+import { create } from "../codec/create.ts";
 
 /** What membership needs. */
 export interface MembershipOptions {
