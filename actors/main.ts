@@ -23,6 +23,7 @@ import {
   ensureTopology,
   startTaskWorker,
   startWorker,
+  type TaskWorker,
   type TaskWorkerOptions,
   type Topology,
   type Worker,
@@ -88,6 +89,7 @@ export async function startWorkerRole(
   shutdown.add("bus", () => bus.close());
   const shared = { bus, clock: systemClock, random: systemRandom, log, topology };
   const onDeadLetter = (kind: string, reason: string) => deadLetters.inc({ kind, reason });
+  const tasks = groups.includes("core") ? serveTasks(shared, config) : undefined;
   const workers = groups.map((group) => {
     const worker = startWorker({
       ...shared,
@@ -95,13 +97,14 @@ export async function startWorkerRole(
       workerId,
       actors: ACTORS,
       projections: PROJECTIONS,
+      ...(tasks && group === "core" && { tasks }),
       onDeadLetter,
     });
     shutdown.add(`worker ${group}`, () => worker.stop());
     return { group, worker };
   });
-  if (groups.includes("core")) {
-    serveTasks(shared, config, shutdown);
+  if (tasks !== undefined) {
+    shutdown.add("task worker", () => tasks.stop());
     openDemoTenant(shared, shutdown);
   }
   watchWorkers(workers, health, shutdown, systemClock);
@@ -129,11 +132,7 @@ const logsOwned = gauge({
   labels: ["group"],
 });
 
-function serveTasks(
-  shared: Omit<TaskWorkerOptions, "services">,
-  config: WorkerConfig,
-  shutdown: Shutdown,
-): void {
+function serveTasks(shared: Omit<TaskWorkerOptions, "services">, config: WorkerConfig): TaskWorker {
   const provider = paymentProvider(config, shared.log);
   const tasks = startTaskWorker({ ...shared, services: [...paymentTasks(provider)] });
   gauge({
@@ -141,7 +140,7 @@ function serveTasks(
     help: "Tasks that this process works on.",
     collect: (running) => running.set(tasks.running()),
   });
-  shutdown.add("task worker", () => tasks.stop());
+  return tasks;
 }
 
 /** In the background: whoever owns the log of the tenant answers, now or later. */

@@ -39,7 +39,13 @@ type EventBody = Extract<Input["body"], { case: "event" }>;
 
 const CRASHED = "its owners died applying it";
 
-const LETTER: Readonly<Record<InputSource, string>> = { inbox: "i", log: "l", events: "e", carry: "c" };
+const LETTER: Readonly<Record<InputSource, string>> = {
+  inbox: "i",
+  log: "l",
+  events: "e",
+  carry: "c",
+  task: "t",
+};
 
 /** Applies inputs in memory until a limit, a record that is not there, or the end of what has arrived. */
 export class Applier {

@@ -11,9 +11,10 @@ import {
   type Task,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { assert } from "../assert.ts";
-import type { Append, Bus } from "../bus/bus.ts";
+import type { Append, Bus, Headers } from "../bus/bus.ts";
 import { HEADER } from "../headers.ts";
 import { LIMITS } from "../limits.ts";
+import type { LocalTasks } from "./local-tasks.ts";
 import { isKey, isToken, type Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
 import { create } from "../codec/create.ts";
@@ -69,15 +70,25 @@ export class Derived {
     return this.#open.size === 0;
   }
 
-  /** Takes over what a commit has caused. Commits come in log order. */
+  /**
+   * Takes over what a commit has caused. Commits come in log order.
+   * @param how `local` makes the first attempts of tasks that it takes, what it does not take goes to TASKS; `attempts`
+   * are those that an owner before may have made
+   */
   add(
     sequence: number,
     tasks: readonly Task[],
     schedules: readonly Schedule[],
     deadLetters: readonly DeadLetter[],
+    { local, attempts = 0 }: { readonly local?: LocalTasks | undefined; readonly attempts?: number } = {},
   ): void {
-    const messages = [...this.#taskMessages(tasks), ...deadLetters.map((letter) => this.#deadLetter(letter))];
-    const count = messages.length + schedules.length;
+    const onEnd = (left?: Append) => this.#taskEnded(sequence, left);
+    const away = tasks.filter((task, index) => local?.start({ task, sequence, index, onEnd }) !== true);
+    const messages = [
+      ...this.#taskMessages(away, attempts),
+      ...deadLetters.map((letter) => this.#deadLetter(letter)),
+    ];
+    const count = messages.length + schedules.length + tasks.length - away.length;
     if (count === 0) return;
     this.#open.set(sequence, (this.#open.get(sequence) ?? 0) + count);
     for (const message of messages) this.#queue.push({ sequence, message });
@@ -90,6 +101,18 @@ export class Derived {
     if (this.#schedules.length > 0 && this.#timer === undefined) {
       this.#timer = clock.setTimer(() => this.flushSchedules(), LIMITS.scheduleDelayMs);
     }
+    this.#pump();
+  }
+
+  /** The log is handed over: first attempts that are under way are left to everybody. */
+  release(local: LocalTasks | undefined): void {
+    for (const { task, onEnd } of local?.close() ?? []) onEnd(this.#task(task, 1));
+    this.flushSchedules();
+  }
+
+  #taskEnded(sequence: number, left: Append | undefined): void {
+    if (left === undefined) return this.#done(sequence);
+    this.#queue.push({ sequence, message: left });
     this.#pump();
   }
 
@@ -142,7 +165,7 @@ export class Derived {
   }
 
   /** Tasks of one queue travel together: with every message synced, messages are what costs. */
-  #taskMessages(tasks: readonly Task[]): Append[] {
+  #taskMessages(tasks: readonly Task[], attempts: number): Append[] {
     const bundles: Task[][] = [];
     const open = new Map<string, { readonly tasks: Task[]; bytes: number }>();
     for (const task of tasks) {
@@ -159,25 +182,25 @@ export class Derived {
       bundle.tasks.push(task);
       bundle.bytes += task.body.length;
     }
-    return bundles.map((bundle) => this.#taskMessage(bundle));
+    return bundles.map((bundle) => this.#taskMessage(bundle, attempts));
   }
 
-  #taskMessage(tasks: readonly Task[]): Append {
+  #taskMessage(tasks: readonly Task[], attempts: number): Append {
     const [first] = tasks;
     assert(first, "a bundle holds a task");
-    if (tasks.length === 1) return this.#task(first);
+    if (tasks.length === 1) return this.#task(first, attempts);
     const { topology, group, log } = this.#options;
     return {
       subject: topology.taskBundle(first.queue, group, log, first.id),
       data: encode(TaskBundleSchema, create(TaskBundleSchema, { tasks: [...tasks] })),
-      headers: { [HEADER.entries]: String(tasks.length) },
+      headers: { [HEADER.entries]: String(tasks.length), ...attemptHeader(attempts) },
       messageId: `${first.id}+${tasks.length}`,
     };
   }
 
-  #task(task: Task): Append {
+  #task(task: Task, attempts: number): Append {
     const subject = this.#options.topology.task(task.queue, task.tenant, task.key, task.id);
-    const headers = task.trace === "" ? {} : { traceparent: task.trace };
+    const headers = { ...(task.trace === "" ? {} : { traceparent: task.trace }), ...attemptHeader(attempts) };
     return { subject, data: encode(TaskSchema, task), headers, messageId: task.id };
   }
 
@@ -209,4 +232,8 @@ export class Derived {
       schedule: { atMs: Number(deadlineMs), target: topology.inbox(group, log) },
     };
   }
+}
+
+function attemptHeader(attempts: number): Headers {
+  return attempts === 0 ? {} : { [HEADER.attempt]: String(attempts) };
 }

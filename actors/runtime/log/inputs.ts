@@ -3,8 +3,11 @@ import type { Entry, Position } from "../../../proto/gen/tradewind/actors/runtim
 import type { EventMeta, ProjectionHandler } from "../projection.ts";
 import type { RecordRef } from "./record-store.ts";
 
-/** Where inputs come from. `carry` is the list that the last commit left. */
-export type InputSource = "inbox" | "log" | "events" | "carry";
+/**
+ * Where inputs come from. `carry` is the list that the last commit left, `task` an outcome of a task that this process
+ * worked on; both are in no stream and have no position.
+ */
+export type InputSource = "inbox" | "log" | "events" | "carry" | "task";
 
 /** What an input asks for. */
 export type InputBody =
@@ -120,8 +123,8 @@ export class InputQueue {
       this.#head = 0;
     }
     this.#waiting.set(input.source, (this.#waiting.get(input.source) ?? 1) - 1);
-    const { sequence, index, isLast } = input;
-    this.#taken.set(input.source, { sequence, taken: index + 1, whole: isLast });
+    const { source, sequence, index, isLast } = input;
+    if (source !== "task") this.#taken.set(source, { sequence, taken: index + 1, whole: isLast });
     return input;
   }
 

@@ -15,6 +15,7 @@ import { Draft, encodeCommit, type CommitHead } from "./draft.ts";
 import { InputQueue, type Input, type InputSource, type Taken } from "./inputs.ts";
 import { LIMITS } from "../limits.ts";
 import { loadOf, tellDeadLetters } from "./load.ts";
+import { LocalTasks, type TaskRunner } from "./local-tasks.ts";
 import { EventProjector, RecordProjector } from "./projector.ts";
 import type { ProjectionDefinition } from "../projection.ts";
 import { RecordStore } from "./record-store.ts";
@@ -41,6 +42,8 @@ export interface LogOwnerOptions extends TakeoverOptions {
   readonly lease: { readonly renewedSentMs: number; readonly unbrokenSinceMs: number };
   /** Shared by the logs of the worker. */
   readonly turn: Turn;
+  /** Makes the first attempts of the log's tasks in this process. */
+  readonly tasks?: TaskRunner;
   /** Called when an entry went to the dead letters. */
   readonly onDeadLetter: (kind: string, reason: string) => void;
 }
@@ -63,6 +66,7 @@ export class LogOwner {
   readonly #records: RecordProjector;
   readonly #events: EventProjector;
   readonly #guard: CrashGuard;
+  readonly #local: LocalTasks | undefined;
   readonly #wake = new Wake();
   #reads: Reads | undefined;
   #carry: readonly Entry[];
@@ -79,6 +83,8 @@ export class LogOwner {
   #endTurn: (() => void) | undefined;
   #idleMs: number = LIMITS.idlePositionMs;
   #unprojectedSinceMs: number | undefined;
+  /** What the streams' time is ahead of the monotonic clock by, as the newest input has it. */
+  #streamAheadMs: number | undefined;
 
   constructor(options: LogOwnerOptions, claimed: Claimed) {
     this.#options = options;
@@ -100,6 +106,13 @@ export class LogOwner {
       onLoaded: () => this.#onLoaded(),
     });
     this.#derived = new Derived({ ...base, isArmed: (schedule) => isArmed(this.#store, schedule) });
+    const streamNowMs = () =>
+      this.#streamAheadMs === undefined
+        ? clock.nowMs()
+        : Math.floor(clock.monotonicMs() + this.#streamAheadMs);
+    const push = (input: Input) => this.push(input);
+    if (options.tasks !== undefined)
+      this.#local = new LocalTasks({ runner: options.tasks, clock, topology, push, streamNowMs });
     const storedThrough = (last: number) => Math.min(last, this.#derived.storedThrough(last));
     const onProjected = () => this.#onProjected();
     this.#records = new RecordProjector({
@@ -131,6 +144,7 @@ export class LogOwner {
   /** An input has arrived. Records it will need are asked for at once. */
   push(input: Input): void {
     this.queue.push(input);
+    if (input.source !== "task") this.#streamAheadMs = input.atMs - input.arrivedMs;
     for (const ref of this.#applier.refsOf(input))
       if (this.#store.get(ref.name) === undefined) this.#store.want(ref);
     this.#wake.now();
@@ -178,6 +192,7 @@ export class LogOwner {
     } finally {
       this.#endTurn?.();
       this.#reads?.close();
+      this.#local?.close();
       abort.abort();
     }
   }
@@ -234,6 +249,7 @@ export class LogOwner {
       if (draft.isEmpty()) {
         this.#carry = draft.steps > 0 ? draft.carry : this.#carry;
         this.#reply(draft);
+        this.#local?.taken(draft.taken);
         // What is announced and still waits for its record keeps the turn.
         if (draft.taken.length === 0 && draft.steps === 0) await this.#idle();
         else {
@@ -353,7 +369,9 @@ export class LogOwner {
     for (const record of draft.changed) this.#store.markDirty(record, sequence);
     this.#unprojectedSinceMs ??= this.#committedMs;
     this.#events.add(sequence, draft.events);
-    this.#derived.add(sequence, draft.tasks, draft.schedules, draft.deadLetters);
+    this.#local?.taken(draft.taken);
+    const local = this.#guard.isCareful ? undefined : this.#local;
+    this.#derived.add(sequence, draft.tasks, draft.schedules, draft.deadLetters, { local });
     this.#records.wake();
     this.#entriesMax = Math.min(LIMITS.commitEntriesMax, Math.max(1, this.#entriesMax) * 2);
     this.#stepsMax = Math.min(LIMITS.commitStepsMax, this.#stepsMax * 2);
@@ -423,7 +441,7 @@ export class LogOwner {
   }
 
   async #handOver(): Promise<OwnerEnd> {
-    this.#derived.flushSchedules();
+    this.#derived.release(this.#local);
     while (!this.#derived.isIdle()) {
       await this.#wake.wait(this.#options.clock, LIMITS.retryDelayMs);
       this.#options.abort.signal.throwIfAborted();

@@ -33,7 +33,7 @@ export async function restoreLog(
   for (const { sequence, commit } of causes) {
     const tasks = commit.tasks.filter((task) => isOpen(store, task));
     const schedules = commit.schedules.filter((schedule) => isArmed(store, schedule));
-    derived.add(sequence, tasks, schedules, commit.deadLetters);
+    derived.add(sequence, tasks, schedules, commit.deadLetters, { attempts: 1 });
   }
 }
 

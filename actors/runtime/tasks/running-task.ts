@@ -12,6 +12,7 @@ import type { Bus, Delivery } from "../bus/bus.ts";
 import { HEADER } from "../headers.ts";
 import type { InboxWriter } from "../inbox-writer.ts";
 import { LIMITS } from "../limits.ts";
+import { laterTask } from "./later-task.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 import type { TaskService } from "../task-queue.ts";
 import type { Topology } from "../topology.ts";
@@ -26,7 +27,7 @@ export interface RunningTaskOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly topology: Topology;
-  readonly writer: InboxWriter;
+  readonly writer: Pick<InboxWriter, "append">;
 }
 
 /** A longer rest is a schedule: a delivery that waits counts against the consumer's limit. */
@@ -205,13 +206,7 @@ export class RunningTask {
     if (this.#isStopping) return this.#delivery.nak(0);
     const delayMs = retryDelayMs(queue.retry, attempt, random);
     if (delayMs <= NAK_DELAY_MS_MAX) return this.#delivery.nak(delayMs);
-    const { tenant, key, id } = task;
-    const outcome = await bus.append({
-      subject: topology.retry(queue.name, tenant, key, id),
-      data: this.#delivery.message.data,
-      headers: { [HEADER.attempt]: String(attempt) },
-      schedule: { atMs: clock.nowMs() + delayMs, target: topology.task(queue.name, tenant, key, id) },
-    });
+    const outcome = await bus.append(laterTask(topology, task, attempt, clock.nowMs() + delayMs));
     // One that is stored without our knowing brings the task twice: handlers and actors take that.
     if (outcome.kind === "stored") this.#delivery.ack();
     else this.#delivery.nak(NAK_DELAY_MS_MAX);

@@ -7,6 +7,7 @@ import {
 import type { Bus, Delivery, StoredMessage } from "../bus/bus.ts";
 import { HEADER } from "../headers.ts";
 import type { Topology } from "../topology.ts";
+import { laterTask } from "./later-task.ts";
 import { encode } from "../codec/encode.ts";
 import { decode } from "../codec/decode.ts";
 
@@ -55,11 +56,12 @@ class Bundle {
   part(task: Task): Delivery {
     const { topology } = this.#options;
     const { message, attempt } = this.#delivery;
+    const before = Number(message.headers[HEADER.attempt] ?? 0);
     const subject = topology.task(task.queue, task.tenant, task.key, task.id);
     const alone: StoredMessage = {
       ...pick(message),
       subject,
-      headers: {},
+      headers: before === 0 ? {} : { [HEADER.attempt]: String(before) },
       get data() {
         return encode(TaskSchema, task); // few are ever asked for it
       },
@@ -68,19 +70,14 @@ class Bundle {
       message: alone,
       attempt,
       ack: () => this.#end(true),
-      nak: (delayMs) => void this.#leave(task, alone, attempt, delayMs),
+      nak: (delayMs) => void this.#leave(task, before + attempt, delayMs),
       working: () => this.#delivery.working(),
     };
   }
 
-  async #leave(task: Task, alone: StoredMessage, attempts: number, delayMs: number): Promise<void> {
+  async #leave(task: Task, attempts: number, delayMs: number): Promise<void> {
     const { bus, clock, topology } = this.#options;
-    const outcome = await bus.append({
-      subject: topology.retry(task.queue, task.tenant, task.key, task.id),
-      data: alone.data,
-      headers: { [HEADER.attempt]: String(attempts) },
-      schedule: { atMs: clock.nowMs() + delayMs, target: alone.subject },
-    });
+    const outcome = await bus.append(laterTask(topology, task, attempts, clock.nowMs() + delayMs));
     this.#end(outcome.kind === "stored");
   }
 

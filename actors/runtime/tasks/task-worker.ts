@@ -1,14 +1,15 @@
 import { sleep, type TimerHandle } from "../../../platform/clock.ts";
-import type { Task } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { Entry, Task } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Delivery, Subscription } from "../bus/bus.ts";
 import { InboxWriter } from "../inbox-writer.ts";
+import type { TaskRunner } from "../log/local-tasks.ts";
 import { RunningTask, type RunningTaskOptions } from "./running-task.ts";
 import { isTaskBundle, splitBundle } from "./task-bundle.ts";
 import type { TaskService } from "../task-queue.ts";
 import type { TaskWorkerOptions } from "../worker/worker.ts";
 
-/** A running server of task queues. */
-export interface TaskWorker {
+/** A running server of task queues. Given to the worker of this process, it makes the first attempts of its tasks. */
+export interface TaskWorker extends TaskRunner {
   /** Deliveries that are worked on. */
   running(): number;
   /**
@@ -26,6 +27,8 @@ const HEARTBEAT_MS = ACK_WAIT_MS / 3;
 const ACK_PENDING_MAX = 8_192;
 /** Deliveries of one queue worked on at once by one process; a bundle is one. */
 const IN_FLIGHT_MAX = 128;
+/** Tasks under way in one process up to which it begins first attempts at home. */
+const AT_HOME_MAX = 1_024;
 const BEATS_PER_PURGE = 5;
 /** How long `stop` waits for handlers, and then for what they leave behind. */
 const STOP_WAIT_MS = 5_000;
@@ -58,6 +61,17 @@ class Worker implements TaskWorker {
     return this.#running.size;
   }
 
+  run(task: Task, delivery: Delivery, report: (entry: Entry) => Promise<boolean>): boolean {
+    const service = this.#options.services.find(({ queue }) => queue.name === task.queue);
+    if (service === undefined || this.#stopped !== undefined || this.#running.size >= AT_HOME_MAX)
+      return false;
+    const append: InboxWriter["append"] = async (group, log, entry, deadlineMs) => {
+      if (!(await report(entry))) await this.#writer.append(group, log, entry, deadlineMs);
+    };
+    void this.#work({ ...this.#runningOptions, writer: { append } }, service, delivery, task);
+    return true;
+  }
+
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
@@ -79,10 +93,11 @@ class Worker implements TaskWorker {
   }
 
   #start(service: TaskService, delivery: Delivery): void {
-    if (!isTaskBundle(delivery.message)) return void this.#work(service, delivery);
+    const options = this.#runningOptions;
+    if (!isTaskBundle(delivery.message)) return void this.#work(options, service, delivery);
     try {
       for (const part of splitBundle(this.#options, delivery))
-        void this.#work(service, part.delivery, part.task);
+        void this.#work(options, service, part.delivery, part.task);
     } catch (error) {
       // Its tasks' actors hear of it at the tasks' deadlines.
       this.#options.log.error(
@@ -93,8 +108,13 @@ class Worker implements TaskWorker {
     }
   }
 
-  async #work(service: TaskService, delivery: Delivery, task?: Task): Promise<void> {
-    const running = new RunningTask(this.#runningOptions, service, delivery, task);
+  async #work(
+    options: RunningTaskOptions,
+    service: TaskService,
+    delivery: Delivery,
+    task?: Task,
+  ): Promise<void> {
+    const running = new RunningTask(options, service, delivery, task);
     this.#running.add(running);
     try {
       await running.run();

@@ -8,6 +8,7 @@ import type { ActorDefinition } from "../actor.ts";
 import { BatchCombiner } from "../log/batch-combiner.ts";
 import { BusError, type Bus } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
+import type { TaskRunner } from "../log/local-tasks.ts";
 import { LogOwner, type LogOwnerOptions, type OwnerEnd } from "../log/log-owner.ts";
 import { Membership } from "./membership.ts";
 import { placeLogs } from "./placement.ts";
@@ -37,6 +38,8 @@ export interface WorkerOptions {
   readonly workerId: string;
   readonly actors: readonly ActorDefinition[];
   readonly projections: readonly ProjectionDefinition[];
+  /** Makes the first attempts of this worker's tasks: the process's task worker. Without it all tasks go to TASKS. */
+  readonly tasks?: TaskRunner;
   /** Called when an entry went to the dead letters. */
   readonly onDeadLetter?: (kind: string, reason: string) => void;
 }
@@ -258,6 +261,7 @@ class GroupWorker implements Worker {
       projections: this.#options.projections,
       isKnownElsewhere: () => this.#membership.hasNewerBuild(),
       lease: this.#membership,
+      ...(this.#options.tasks && { tasks: this.#options.tasks }),
       onDeadLetter: (kind, reason) => this.#options.onDeadLetter?.(kind, reason),
     };
   }

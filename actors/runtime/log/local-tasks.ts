@@ -1,0 +1,138 @@
+import {
+  TaskSchema,
+  type Entry,
+  type Task,
+} from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { Clock } from "../../../platform/clock.ts";
+import type { Append, Delivery } from "../bus/bus.ts";
+import { encode } from "../codec/encode.ts";
+import { laterTask } from "../tasks/later-task.ts";
+import type { Topology } from "../topology.ts";
+import type { Input } from "./inputs.ts";
+
+/** Makes first attempts of tasks in the process that owns their log; its task worker does. */
+export interface TaskRunner {
+  /**
+   * Begins the first attempt and ends the delivery as any other: acked when its outcome is durable, or left for a later
+   * attempt. It never ends before this returns.
+   * @param report gives the outcome to the actor's log; resolves to false if the log is not here any more
+   * @returns false if this process does not serve the queue, or has as much under way as it takes
+   */
+  run(task: Task, delivery: Delivery, report: (entry: Entry) => Promise<boolean>): boolean;
+}
+
+/** What the tasks of one log need. */
+export interface LocalTasksOptions {
+  readonly runner: TaskRunner;
+  readonly clock: Clock;
+  readonly topology: Topology;
+  /** Gives the log an input that is in no stream. */
+  readonly push: (input: Input) => void;
+  /** The streams' time, as far as the log knows it. */
+  readonly streamNowMs: () => number;
+}
+
+/** A task under way, with its place in the journal. */
+export interface LocalTask {
+  readonly task: Task;
+  readonly sequence: number;
+  readonly index: number;
+  /** It is over, or has left a message that must be stored for that. */
+  readonly onEnd: (left?: Append) => void;
+}
+
+/**
+ * First attempts of a log's tasks, made at home: the task goes to no stream and its outcome is an input that is in none
+ * either. Nothing is lost with the process: the record has the task open until the outcome is committed, and a new
+ * owner derives it again, for any worker. Its idempotency key stays the same. An attempt that fails leaves as a message
+ * of TASKS, like one that failed elsewhere.
+ */
+export class LocalTasks {
+  readonly #options: LocalTasksOptions;
+  readonly #running = new Map<string, LocalTask>();
+  /** Outcomes that wait for their commit. */
+  readonly #reported = new Map<string, (isCommitted: boolean) => void>();
+  #isClosed = false;
+
+  constructor(options: LocalTasksOptions) {
+    this.#options = options;
+  }
+
+  /** False: it must go the way of all tasks. `onEnd` is called once, later. */
+  start(local: LocalTask): boolean {
+    if (this.#isClosed) return false;
+    const { task } = local;
+    this.#running.set(task.id, local);
+    const isStarted = this.#options.runner.run(task, this.#delivery(local), (entry) =>
+      this.#report(local, entry),
+    );
+    if (!isStarted) this.#running.delete(task.id);
+    return isStarted;
+  }
+
+  /** Inputs that are committed, or had nothing to do. */
+  taken(inputs: readonly Input[]): void {
+    if (this.#reported.size === 0) return;
+    for (const input of inputs) if (input.source === "task") this.#settle(placeOf(input), true);
+  }
+
+  /** The log is given up: outcomes go to its inbox. @returns tasks that are still under way */
+  close(): readonly LocalTask[] {
+    this.#isClosed = true;
+    for (const place of this.#reported.keys()) this.#settle(place, false);
+    const left = [...this.#running.values()];
+    this.#running.clear();
+    return left;
+  }
+
+  #delivery(local: LocalTask): Delivery {
+    const { task, sequence, onEnd } = local;
+    const { clock, topology } = this.#options;
+    const end = (left?: Append) => {
+      if (this.#running.delete(task.id)) onEnd(left);
+    };
+    const message = {
+      subject: topology.task(task.queue, task.tenant, task.key, task.id),
+      sequence,
+      timestampMs: this.#options.streamNowMs(),
+      headers: {},
+      get data() {
+        return encode(TaskSchema, task); // few are ever asked for it
+      },
+    };
+    return {
+      message,
+      attempt: 1,
+      ack: () => end(),
+      nak: (delayMs) => end(laterTask(topology, task, 1, clock.nowMs() + delayMs)),
+      working: () => undefined,
+    };
+  }
+
+  #report({ sequence, index }: LocalTask, entry: Entry): Promise<boolean> {
+    if (this.#isClosed) return Promise.resolve(false);
+    const { clock, push, streamNowMs } = this.#options;
+    return new Promise((resolve) => {
+      this.#reported.set(placeOf({ sequence, index }), resolve);
+      push({
+        source: "task",
+        sequence,
+        index,
+        isLast: true,
+        atMs: streamNowMs(),
+        arrivedMs: clock.monotonicMs(),
+        body: { case: "entry", entry },
+      });
+    });
+  }
+
+  #settle(place: string, isCommitted: boolean): void {
+    const settle = this.#reported.get(place);
+    this.#reported.delete(place);
+    settle?.(isCommitted);
+  }
+}
+
+function placeOf({ sequence, index }: { readonly sequence: number; readonly index: number }): string {
+  return `${sequence}.${index}`;
+}
