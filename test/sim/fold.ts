@@ -70,6 +70,8 @@ export class Fold {
   readonly tasks = new Map<string, Task>();
   readonly arms = new Set<string>();
   readonly deadLetters = new Map<string, DeadLetter>();
+  /** Log sequence of the commit that has it, by the letter's id. */
+  readonly letterSequences = new Map<string, number>();
   /** Inputs that were announced in a crash loop. */
   announced = 0;
   readonly #commitIds = new Set<string>();
@@ -180,6 +182,7 @@ export class Fold {
       if (this.deadLetters.has(letter.id))
         this.#report("J6 ids are unique", `dead letter ${letter.id} again`);
       this.deadLetters.set(letter.id, letter);
+      this.letterSequences.set(letter.id, sequence);
     }
     if (tasks.length + schedules.length + deadLetters.length > 0)
       log.causes.push({ sequence, tasks, schedules, deadLetters });

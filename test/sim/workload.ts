@@ -1,6 +1,10 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { sleep } from "../../platform/clock.ts";
-import { BundleSchema, EntrySchema } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import {
+  BundleSchema,
+  type DeadLetter,
+  EntrySchema,
+} from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { SimActor, SimStateSchema } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
 import { CallError, type ActorClient } from "../../actors/runtime/client.ts";
 import { DomainError } from "../../actors/runtime/domain-error.ts";
@@ -142,9 +146,23 @@ export class Workload {
 
   #answered(record: CallRecord, answer: string): void {
     if (record.answer === "dead") record.answer = undefined; // a defect is not remembered: the repeat is tried again
+    if (answer === "dead" && record.answer !== undefined && this.#diedFirst(record)) return;
     record.answer ??= answer;
     if (record.answer !== answer)
       this.#report("one consistent answer", `${record.op.script.op}: ${answer}, before: ${record.answer}`);
+  }
+
+  /** An earlier copy went to the dead letters, and the word of it comes late. */
+  #diedFirst({ op: { tenant, key, script } }: CallRecord): boolean {
+    const { fold } = this.#observer;
+    const isOf = ({ entry }: DeadLetter) =>
+      entry?.source.case === "request" && entry.source.value.id === script.op;
+    const letter = [...fold.deadLetters.values()].find(isOf);
+    const settled = fold.records
+      .get(`sim.${tenant}.${key}`)
+      ?.find((version) => fold.meta(version).answers.some(({ requestId }) => requestId === script.op));
+    if (letter === undefined || settled === undefined) return false;
+    return (fold.letterSequences.get(letter.id) ?? Infinity) <= settled.sequence;
   }
 
   /** @returns true for a definite answer */
