@@ -64,10 +64,11 @@ export class Oracle {
     }
     const poison = plan.ops.find((op) => op.type === "poison" && this.#lettersOfPoison(op).length === 0);
     if (poison?.type === "poison") return `the poison ${poison.op} is not in the dead letters`;
+    const states = this.#states();
     return (
-      this.#unfinishedTask() ??
+      this.#unfinishedTask(states) ??
       this.#unappliedInput() ??
-      this.#missingOp() ??
+      this.#missingOp(states) ??
       observer.missing() ??
       this.#lag()
     );
@@ -133,9 +134,8 @@ export class Oracle {
     return states;
   }
 
-  #unfinishedTask(): string | undefined {
+  #unfinishedTask(states: ReadonlyMap<string, SimState>): string | undefined {
     const { observer, system } = this.#options;
-    const states = this.#states();
     for (const [id, { kind, tenant, key }] of observer.fold.tasks) {
       if (!system.provider.charges.has(id)) return `task ${id} has never reached the provider`;
       const outcomes = states.get(`${kind}.${tenant}.${key}`)?.tasks[id]?.outcomes ?? [];
@@ -187,8 +187,7 @@ export class Oracle {
   }
 
   /** What an applied script has caused must be applied, too. */
-  #missingOp(): string | undefined {
-    const states = this.#states();
+  #missingOp(states: ReadonlyMap<string, SimState>): string | undefined {
     for (const [name, { diary }] of states) {
       for (const op of diary) {
         for (const { to, script } of this.#ops.get(op)?.script.sends ?? []) {
@@ -388,9 +387,9 @@ export class Oracle {
   }
 }
 
-/** Faults after which another owner takes over. */
 /** Reasons that are gone once faults are over. */
 const REDRIVABLE: ReadonlySet<string> = new Set(["HANDLER_FAILED", "CRASH_LOOP", "TOO_LARGE"]);
+/** Faults after which another owner takes over. */
 const FATAL: readonly Fault["type"][] = [
   "crash",
   "crash-at-write",

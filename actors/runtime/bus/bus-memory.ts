@@ -7,7 +7,7 @@ import { MemoryConsumer } from "./memory-consumer.ts";
 import { type MemoryFaults, noFaults } from "./memory-faults.ts";
 import { MemoryStream } from "./memory-stream.ts";
 import { type StreamPlan, type StreamPlanOptions, streamPlans } from "./stream-plan.ts";
-import { matchesSubject } from "./subject-match.ts";
+import { isWildcard, matchesSubject } from "./subject-match.ts";
 import type { Topology } from "../topology.ts";
 
 export { type FaultRates, type MemoryFaults, noFaults, randomFaults } from "./memory-faults.ts";
@@ -32,7 +32,9 @@ export class MemoryNats {
   readonly #streams = new Map<string, MemoryStream>();
   readonly #consumers = new Map<string, MemoryConsumer>();
   readonly #connections = new Set<MemoryConnection>();
-  readonly #interests = new Set<MemoryInterest>();
+  /** By subject; those with wildcards apart, because each of them must be asked. */
+  readonly #interests = new Map<string, Set<MemoryInterest>>();
+  readonly #wildInterests = new Set<MemoryInterest>();
   readonly #server: MemoryServer;
   #isRunning = true;
   #epoch = 1;
@@ -134,8 +136,8 @@ export class MemoryNats {
       consumer: (options) => this.#consumer(options),
       findConsumer: (stream, name) => this.#consumers.get(`${stream}/${name}`),
       route: (message, isStored = false) => this.#route(message, isStored),
-      addInterest: (interest) => this.#interests.add(interest),
-      removeInterest: (interest) => this.#interests.delete(interest),
+      addInterest: (interest) => void this.#interestsOf(interest.subject).add(interest),
+      removeInterest: (interest) => this.#removeInterest(interest),
       inbox: () => `_INBOX.${++this.#inboxes}`,
     };
   }
@@ -166,11 +168,27 @@ export class MemoryNats {
     return consumer;
   }
 
-  #route(message: CoreMessage, isStored: boolean): number {
+  #interestsOf(subject: string): Set<MemoryInterest> {
+    if (isWildcard(subject)) return this.#wildInterests;
+    let interests = this.#interests.get(subject);
+    if (interests === undefined) this.#interests.set(subject, (interests = new Set()));
+    return interests;
+  }
+
+  #removeInterest(interest: MemoryInterest): void {
+    const interests = this.#interestsOf(interest.subject);
+    interests.delete(interest);
+    if (interests !== this.#wildInterests && interests.size === 0) this.#interests.delete(interest.subject);
+  }
+
+  /** @returns how many hear it: each subscription, one of each queue group */
+  #tell(message: CoreMessage): number {
+    const { subject } = message;
+    const exact = this.#interests.get(subject) ?? [];
+    const wild = [...this.#wildInterests].filter((interest) => matchesSubject(interest.subject, subject));
     let heard = 0;
     const queues = new Map<string, MemoryInterest[]>();
-    for (const interest of this.#interests) {
-      if (!matchesSubject(interest.subject, message.subject)) continue;
+    for (const interest of [...exact, ...wild]) {
       heard++;
       if (interest.queue === undefined) {
         interest.deliver(message);
@@ -184,6 +202,12 @@ export class MemoryNats {
     for (const members of queues.values()) {
       members[Math.floor(this.#random.float() * members.length)]?.deliver(message);
     }
+    return heard;
+  }
+
+  #route(message: CoreMessage, isStored: boolean): number {
+    const isSilent = this.#wildInterests.size === 0 && !this.#interests.has(message.subject);
+    let heard = isSilent ? 0 : this.#tell(message);
     if (isStored) return heard;
     const { subject, data, headers } = message;
     const stream = this.#streamOf(subject);
