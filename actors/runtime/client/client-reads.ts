@@ -1,7 +1,9 @@
 import { type DescMessage } from "@bufbuild/protobuf";
+import { type Clock, sleep } from "../../../platform/clock.ts";
 import { assert } from "../assert.ts";
-import type { Bus, StoredMessage } from "../bus/bus.ts";
+import { type Bus, BusError, type StoredMessage } from "../bus/bus.ts";
 import type { ActorAddress, ReadResult, RecordUpdate } from "../client.ts";
+import { LIMITS } from "../limits.ts";
 import { decodeRecord, type LogReader, type RawRead } from "./log-reader.ts";
 import { isKey, isToken, type Topology } from "../topology.ts";
 import { decode } from "../codec/decode.ts";
@@ -9,6 +11,7 @@ import { decode } from "../codec/decode.ts";
 /** What the reads need from outside. */
 export interface ClientReadsOptions {
   readonly bus: Bus;
+  readonly clock: Clock;
   readonly topology: Topology;
   readonly reader: LogReader;
 }
@@ -85,19 +88,26 @@ export class ClientReads {
     sequence: number,
     countMax: number,
   ): Promise<readonly RecordUpdate<S>[] | undefined> {
-    const { bus, topology } = this.#options;
+    const { bus, clock, topology } = this.#options;
     const { actors } = topology.streams;
     if (sequence > (await bus.status(actors)).lastSequence) return undefined;
+    const filter = topology.record(kind, tenant, "*");
+    const untilMs = clock.monotonicMs() + LIMITS.readTimeoutMs;
     const updates: RecordUpdate<S>[] = [];
     for (let next = sequence + 1; ;) {
-      const page = await bus.range(actors, topology.record(kind, tenant, "*"), next, RECORDS_PER_GET_MAX);
+      const page = await bus.range(actors, filter, next, RECORDS_PER_GET_MAX);
       for (const message of page) {
         const update = recordUpdate(schema, message);
         if (update !== undefined) updates.push(update);
         next = message.sequence + 1;
       }
-      if (page.length === 0) return updates;
       if (updates.length > countMax) return undefined;
+      if (page.length > 0) continue;
+      // That no more was found proves nothing: a replica that lags has answered.
+      const newest = await bus.last(actors, filter);
+      if (newest === undefined || newest.sequence < next) return updates;
+      if (clock.monotonicMs() > untilMs) throw new BusError(`${actors} is answered by replicas that lag`);
+      await sleep(clock, LIMITS.retryDelayMs);
     }
   }
 
