@@ -9,7 +9,7 @@ import type { Clock } from "../../platform/clock.ts";
 import type { MemoryNats } from "../../actors/runtime/bus/bus-memory.ts";
 import type { Bus, StoredMessage } from "../../actors/runtime/bus/bus.ts";
 import type { Topology } from "../../actors/runtime/topology.ts";
-import { Fold, type FoldedLog, type Report } from "./fold.ts";
+import { Fold, type FoldedLog, type Report, type Version } from "./fold.ts";
 
 /** Name of the connection that sees everything at once, whatever goes wrong for the others. */
 export const OBSERVER = "observer";
@@ -31,6 +31,10 @@ export class Observer {
   readonly fold: Fold;
   /** Sequence of the committed version that the bucket holds, by record. */
   readonly projected = new Map<string, number>();
+  /** The committed version that each message of the bucket holds, by its sequence there. */
+  readonly stored = new Map<number, { readonly name: string; readonly version: Version }>();
+  /** Sequence of the newest message of each record in the bucket. */
+  readonly newest = new Map<string, number>();
   /** Request ids whose entries are in INBOX, with the time of the first. */
   readonly accepted = new Map<string, number>();
   /** Ids that TASKS, schedules of INBOX and DEAD have seen. */
@@ -113,6 +117,8 @@ export class Observer {
           `${name}: ${version.sequence} after ${before} (KV ${sequence})`,
         );
       this.projected.set(name, Math.max(before, version.sequence));
+      this.newest.set(name, sequence);
+      this.stored.set(sequence, { name, version });
       return;
     }
     this.#report("J7 only committed records are projected", `${name} (KV ${sequence}) was never committed`);

@@ -70,6 +70,8 @@ export interface Plan {
   readonly keys: readonly string[];
   readonly ops: readonly Op[];
   readonly faults: readonly Fault[];
+  /** Clients follow all changes of records, come and go. */
+  readonly watchesRecords: boolean;
   /** Inputs may be too large while faults last. */
   readonly isTight: boolean;
   /** From here on nothing goes wrong any more. */
@@ -84,6 +86,9 @@ const DEPTH_MAX = 3;
 const ZOMBIE_RATE = 0.1;
 /** Schedules in which many messages kill the one worker of several logs. */
 const KILLERS_RATE = 0.08;
+
+/** Schedules whose clients watch records, too. */
+const WATCHES_RATE = 0.3;
 
 /** Draws a schedule. The same seed gives the same one. */
 export function drawPlan(seed: number): Plan {
@@ -102,6 +107,7 @@ export function drawPlan(seed: number): Plan {
   };
   const leaseMs = hasZombie ? 600 : dice.pick([600, 1_200, 3_000]);
   const limits = drawLimits(dice, leaseMs);
+  const extra = new Dice(seed, "extra");
   return {
     seed,
     isTight: limits.messageBytesMax !== undefined,
@@ -126,6 +132,7 @@ export function drawPlan(seed: number): Plan {
     ops: new OpsPlan(dice, tenants, keys, opsUntilMs, hasKillers).draw(),
     faults: planFaults(new Dice(seed, "faults"), healMs, leaseMs, hasZombie),
     healMs,
+    watchesRecords: extra.chance(WATCHES_RATE),
   };
 }
 

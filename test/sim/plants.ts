@@ -303,4 +303,18 @@ export const PLANTS: readonly Plant[] = [
     "this.#inputs = this.#inputs.slice(this.#head);",
   ),
   planted("J7", "refused-commit-leaves-its-changes", "log/draft.ts", "      record.rollback();\n", ""),
+  planted(
+    "J17",
+    "resume-trusts-an-empty-range",
+    "client/client-reads.ts",
+    "if (newest === undefined || newest.sequence < next) return updates;",
+    "if (newest === undefined || next > 0) return updates;",
+  ),
+  planted(
+    "J17",
+    "resume-leaves-a-change-out",
+    "client/client-reads.ts",
+    "for (let next = sequence + 1; ;) {",
+    "for (let next = sequence + 2; ;) {",
+  ),
 ];

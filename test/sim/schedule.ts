@@ -1,7 +1,7 @@
 import { SimStateSchema } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
 import { sleep } from "../../platform/clock.ts";
 import { LIMITS } from "../../actors/runtime/limits.ts";
-import { CallError, type StoredEvent } from "../../actors/runtime/client.ts";
+import { CallError } from "../../actors/runtime/client.ts";
 import { Dice } from "./dice.ts";
 import { LIST } from "./diary-actor.ts";
 import { Observer } from "./observer.ts";
@@ -9,6 +9,7 @@ import { Oracle } from "./oracle.ts";
 import { drawPlan, type Plan } from "./plan.ts";
 import { type Member, System } from "./system.ts";
 import { VirtualTime } from "./virtual-time.ts";
+import { Watchers } from "./watchers.ts";
 import { Workload } from "./workload.ts";
 
 /** What became of one schedule. */
@@ -31,14 +32,6 @@ const QUIET_MS = 700;
 /** A watch that lost its first question asks again. */
 const WATCH_MS_MAX = 10_000;
 const TRACE_LINES_MAX = 40_000;
-
-/** What one client has been told of a tenant's events. */
-interface EventWatch {
-  readonly tenant: string;
-  /** Events of each actor so far. */
-  readonly counts: Map<string, number>;
-  readonly process: Member["process"];
-}
 
 const USUAL_LIMITS = { ...LIMITS };
 
@@ -65,6 +58,7 @@ class Schedule {
   readonly #system: System;
   readonly #observer: Observer;
   readonly #workload: Workload;
+  readonly #watchers: Watchers;
   readonly #oracle: Oracle;
   readonly #isTraced: boolean;
   readonly #trace: string[] = [];
@@ -77,10 +71,11 @@ class Schedule {
     this.#time = new VirtualTime(new Dice(plan.seed, "ties").random);
     const report = (invariant: string, detail: string) => this.#report(invariant, detail);
     const trace = (text: () => string) => this.#note(text);
-    const onClient = (member: Member) => this.#watch(member);
+    const onClient = (member: Member) => this.#watchers.add(member);
     const onDoubt = (member: Member) => this.#workload.readAll(member, plan.tenants, plan.keys);
     this.#system = new System(plan, this.#time, { trace, report, onClient, onDoubt });
     this.#observer = new Observer(this.#system.nats, this.#system.topology, this.#time.clock(), report);
+    this.#watchers = new Watchers(plan, this.#observer, new Dice(plan.seed, "watchers"), report);
     this.#workload = new Workload(
       this.#system,
       this.#observer,
@@ -155,27 +150,6 @@ class Schedule {
     if (this.#trace.length > 2 * TRACE_LINES_MAX) this.#trace.splice(0, TRACE_LINES_MAX);
   }
 
-  /** Each client follows all events from the first on: none is missing, none comes twice. */
-  #watch({ client, process }: Member): void {
-    if (client === undefined) return;
-    for (const tenant of this.#plan.tenants) {
-      const counts = new Map<string, number>();
-      this.#watches.push({ tenant, counts, process });
-      client.watchEvents(tenant, 1, ({ key, json }: StoredEvent) => {
-        const { count = 0 } = JSON.parse(json) as { count?: number };
-        const last = counts.get(key) ?? 0;
-        counts.set(key, count);
-        if (count !== last + 1)
-          this.#report(
-            "watches have no gap and no repeat",
-            `${process.name}: ${tenant}.${key} ${count} after ${last}`,
-          );
-      });
-    }
-  }
-
-  readonly #watches: EventWatch[] = [];
-
   #heal(): void {
     this.#note(() => "healed");
     this.#system.heal();
@@ -223,24 +197,12 @@ class Schedule {
       await this.#checkReads(member, tenant);
     }
     const untilMs = this.#time.nowMs + WATCH_MS_MAX;
-    for (const watch of this.#watches) {
-      let missing = this.#missingInWatch(watch);
-      for (; missing !== undefined && this.#time.nowMs < untilMs; missing = this.#missingInWatch(watch))
-        await sleep(process.clock, REST_POLL_MS);
-      if (missing !== undefined) this.#report("watches have no gap and no repeat", missing);
-    }
+    const missing = () => this.#watchers.missing(this.#oracle.eventCounts());
+    while (missing() !== undefined && this.#time.nowMs < untilMs) await sleep(process.clock, REST_POLL_MS);
+    const gap = missing();
+    if (gap !== undefined) this.#report("watches have no gap and no repeat", gap);
     this.#note(() => `judged by ${process.name}`);
     this.#isDone = true;
-  }
-
-  #missingInWatch({ tenant, counts, process }: EventWatch): string | undefined {
-    if (!process.isAlive) return undefined;
-    for (const [name, count] of this.#oracle.eventCounts()) {
-      const [owner, key = ""] = name.split(".");
-      const got = counts.get(key) ?? 0;
-      if (owner === tenant && got !== count) return `${process.name}: ${name} ends at ${got} of ${count}`;
-    }
-    return undefined;
   }
 
   /** What the owners answer is what the journal says. */

@@ -49,8 +49,10 @@ const BLOCK_SEEDS = 20;
 /** Most of what a schedule makes is garbage at its end: a large nursery is collected seldom and cheaply. */
 const NURSERY_MB = 192;
 
-/** Of real time: a schedule takes some milliseconds, with a trace some more. */
-const SPIN_MS_MAX = 10_000;
+/** Without a word for so long a thread is looked at: a schedule takes some milliseconds, with a trace some more. */
+const SILENT_MS_MAX = 5_000;
+/** Processor time of a silent thread: on a busy machine it may only wait for its turn. */
+const SPIN_CPU_MS_MAX = 5_000;
 
 /** Runs schedules on all cores: each is one synchronous program, so threads need not know of each other. */
 export async function runInThreads(options: RunOptions): Promise<RunResult> {
@@ -66,12 +68,19 @@ export async function runInThreads(options: RunOptions): Promise<RunResult> {
       const resourceLimits = { maxYoungGenerationSizeMb: NURSERY_MB };
       const thread = new Worker(new URL("thread.ts", import.meta.url), { workerData, resourceLimits });
       let seed = 0;
-      const onSpin = () => {
-        const detail = `nothing came of the schedule for ${SPIN_MS_MAX} ms: it spins without letting time pass`;
+      let silentSinceCpuMs: number | undefined;
+      const look = async () => {
+        const { user } = await thread.cpuUsage();
+        const cpuMs = user / 1_000;
+        silentSinceCpuMs ??= cpuMs;
+        if (cpuMs - silentSinceCpuMs < SPIN_CPU_MS_MAX)
+          return void (watchdog = setTimeout(onSilence, SILENT_MS_MAX));
+        const detail = `nothing came of the schedule for ${SPIN_CPU_MS_MAX} ms: it spins without letting time pass`;
         failures.push({ seed, invariant: "time passes", detail, trace: [] });
-        void thread.terminate();
+        await thread.terminate();
       };
-      let watchdog = setTimeout(onSpin, SPIN_MS_MAX);
+      const onSilence = () => void look().catch(() => undefined); // it has ended meanwhile
+      let watchdog = setTimeout(onSilence, SILENT_MS_MAX);
       const feed = () => {
         const block = failures.length >= failuresMax ? [] : seeds.slice(next, next + BLOCK_SEEDS);
         next += block.length;
@@ -84,7 +93,8 @@ export async function runInThreads(options: RunOptions): Promise<RunResult> {
       });
       thread.on("message", (results: readonly ScheduleResult[] | number) => {
         clearTimeout(watchdog);
-        watchdog = setTimeout(onSpin, SPIN_MS_MAX);
+        silentSinceCpuMs = undefined;
+        watchdog = setTimeout(onSilence, SILENT_MS_MAX);
         if (typeof results === "number") return void (seed = results);
         for (const result of results) {
           add(totals, result);
