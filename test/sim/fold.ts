@@ -20,6 +20,8 @@ export type Report = (invariant: string, detail: string) => void;
 /** One committed version of a record. */
 export interface Version {
   readonly sequence: number;
+  /** When it was stored. */
+  readonly atMs: number;
   readonly bytes: Uint8Array;
 }
 
@@ -97,7 +99,7 @@ export class Fold {
     log.carried = commit.carry.length;
     log.commits++;
     if (commit.kind === CommitKind.TRYING) this.announced++;
-    this.#take(log, commit, message.sequence);
+    this.#take(log, commit, message);
   }
 
   log(name: string): FoldedLog {
@@ -159,11 +161,11 @@ export class Fold {
     }
   }
 
-  #take(log: FoldedLog, commit: Commit, sequence: number): void {
+  #take(log: FoldedLog, commit: Commit, { sequence, timestampMs: atMs }: StoredMessage): void {
     for (const { kind, tenant, key, record: bytes } of commit.records) {
       const name = `${kind}.${tenant}.${key}`;
       const versions = this.records.get(name);
-      const version = { sequence, bytes };
+      const version = { sequence, atMs, bytes };
       if (versions === undefined) this.records.set(name, [version]);
       else versions.push(version);
       log.changes.push({ sequence, name });

@@ -8,12 +8,14 @@ import {
   type SimState,
   SimTotalsSchema,
 } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
+import { LIST_KIND } from "../../actors/runtime/step/step-context.ts";
 import type { ScriptInit } from "./diary-actor.ts";
 import type { Report } from "./fold.ts";
 import type { Observer } from "./observer.ts";
 import type { CallOp, Plan, PoisonOp } from "./plan.ts";
 import type { Fault } from "./plan-faults.ts";
 import type { System } from "./system.ts";
+import { START_MS } from "./virtual-time.ts";
 import type { CallRecord, Workload } from "./workload.ts";
 
 /** Where a script must be found, and what it follows from. */
@@ -22,6 +24,8 @@ interface OpInfo {
   readonly name: string;
   readonly parent: string | undefined;
   readonly kind: "call" | "parcel" | "alarm";
+  /** Messages in a row that led to it. */
+  readonly depth: number;
 }
 
 /** What the oracle needs. */
@@ -82,6 +86,7 @@ export class Oracle {
     this.#checkMoney(states);
     this.#checkCalls(states);
     this.#checkDeadLetters();
+    this.#checkDepths();
     this.#checkTotals(states);
   }
 
@@ -115,13 +120,15 @@ export class Oracle {
       to: string,
       parent: string | undefined,
       kind: OpInfo["kind"],
+      depth: number,
     ) => {
       if (at?.op === undefined) return;
-      this.#ops.set(at.op, { script: at, name: `sim.${tenant}.${to}`, parent, kind });
-      for (const sending of at.sends ?? []) add(sending.script, sending.to ?? "", at.op, "parcel");
-      for (const arming of at.arms ?? []) add(arming.script, to, at.op, "alarm");
+      this.#ops.set(at.op, { script: at, name: `sim.${tenant}.${to}`, parent, kind, depth });
+      for (const { script: next, to: target = "" } of at.sends ?? [])
+        add(next, target, at.op, "parcel", depth + 1);
+      for (const { script: next } of at.arms ?? []) add(next, to, at.op, "alarm", 0);
     };
-    add(script, key, undefined, "call");
+    add(script, key, undefined, "call", 0);
   }
 
   #states(): Map<string, SimState> {
@@ -352,8 +359,30 @@ export class Oracle {
           ? endings.includes(Ending.THROW) && error.endsWith(" throws")
           : reason === "TOO_LARGE"
             ? plan.isTight
-            : reason === "CRASH_LOOP" && this.#mayHaveKilled(letter);
+            : reason === "TOO_DEEP"
+              ? this.#isTooDeep(letter)
+              : reason === "CRASH_LOOP" && this.#mayHaveKilled(letter);
       if (!isPlanted) report("no dead letters but the planted ones", `${letter.id}: ${reason}: ${error}`);
+    }
+  }
+
+  #isTooDeep(letter: DeadLetter): boolean {
+    const { causalDepthMax = Infinity } = this.#options.plan;
+    // Only what comes from outside opens an actor, and puts it into its list.
+    const depth = letter.entry?.kind === LIST_KIND ? 1 : (this.#ops.get(opOf(letter) ?? "")?.depth ?? 0);
+    return depth > causalDepthMax;
+  }
+
+  /** While the limit was low, nothing beyond it was applied. */
+  #checkDepths(): void {
+    const { plan, observer, report } = this.#options;
+    const { causalDepthMax = Infinity, healMs } = plan;
+    for (const [op, { name, depth }] of this.#ops) {
+      if (depth <= causalDepthMax) continue;
+      const versions = observer.fold.records.get(name) ?? [];
+      const first = versions.find((version) => observer.fold.state(version).diary.includes(op));
+      if (first !== undefined && first.atMs < START_MS + healMs)
+        report("J8 a chain ends at its limit", `${name}: ${op}, ${depth} messages deep, is applied`);
     }
   }
 
@@ -388,7 +417,7 @@ export class Oracle {
 }
 
 /** Reasons that are gone once faults are over. */
-const REDRIVABLE: ReadonlySet<string> = new Set(["HANDLER_FAILED", "CRASH_LOOP", "TOO_LARGE"]);
+const REDRIVABLE: ReadonlySet<string> = new Set(["HANDLER_FAILED", "CRASH_LOOP", "TOO_LARGE", "TOO_DEEP"]);
 /** Faults after which another owner takes over. */
 const FATAL: readonly Fault["type"][] = [
   "crash",

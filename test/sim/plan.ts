@@ -70,6 +70,8 @@ export interface Plan {
   readonly keys: readonly string[];
   readonly ops: readonly Op[];
   readonly faults: readonly Fault[];
+  /** Messages that one input may cause in a chain, until faults are over; undefined: as many as ever. */
+  readonly causalDepthMax: number | undefined;
   /** Clients follow all changes of records, come and go. */
   readonly watchesRecords: boolean;
   /** Inputs may be too large while faults last. */
@@ -87,6 +89,8 @@ const ZOMBIE_RATE = 0.1;
 /** Schedules in which many messages kill the one worker of several logs. */
 const KILLERS_RATE = 0.08;
 
+/** Schedules in which a chain of messages soon is too long. */
+const SHALLOW_RATE = 0.06;
 /** Schedules whose clients watch records, too. */
 const WATCHES_RATE = 0.3;
 
@@ -106,8 +110,13 @@ export function drawPlan(seed: number): Plan {
     clients: dice.pick([1, 2]),
   };
   const leaseMs = hasZombie ? 600 : dice.pick([600, 1_200, 3_000]);
-  const limits = drawLimits(dice, leaseMs);
   const extra = new Dice(seed, "extra");
+  const watchesRecords = extra.chance(WATCHES_RATE);
+  const causalDepthMax = extra.chance(SHALLOW_RATE) ? extra.pick([0, 1, 2]) : undefined;
+  const limits = {
+    ...drawLimits(dice, leaseMs),
+    ...(causalDepthMax === undefined ? {} : { causalDepthMax }),
+  };
   return {
     seed,
     isTight: limits.messageBytesMax !== undefined,
@@ -132,7 +141,8 @@ export function drawPlan(seed: number): Plan {
     ops: new OpsPlan(dice, tenants, keys, opsUntilMs, hasKillers).draw(),
     faults: planFaults(new Dice(seed, "faults"), healMs, leaseMs, hasZombie),
     healMs,
-    watchesRecords: extra.chance(WATCHES_RATE),
+    watchesRecords,
+    causalDepthMax,
   };
 }
 

@@ -315,6 +315,27 @@ export const PLANTS: readonly Plant[] = [
     "resume-leaves-a-change-out",
     "client/client-reads.ts",
     "for (let next = sequence + 1; ;) {",
-    "for (let next = sequence + 2; ;) {",
+    "for (let next = sequence + 3; ;) {",
+  ),
+  planted(
+    "J8",
+    "depth-not-counted",
+    "step/step-context.ts",
+    "depth: entry.depth + 1,",
+    "depth: entry.depth,",
+  ),
+  planted(
+    "J8",
+    "a-chain-without-end",
+    "log/applier.ts",
+    "if (entry.depth > LIMITS.causalDepthMax) {",
+    "if (entry.depth > 64) {",
+  ),
+  planted(
+    "J9",
+    "list-takes-a-redriven-entry-twice",
+    "log/lists.ts",
+    "if (meta.redriven.includes(letter)) return [];",
+    "",
   ),
 ];

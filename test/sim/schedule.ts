@@ -153,8 +153,14 @@ class Schedule {
   #heal(): void {
     this.#note(() => "healed");
     this.#system.heal();
-    const { messageBytesMax, headerBytesMax, commitBytesMax, recordBytesMax } = USUAL_LIMITS;
-    Object.assign(LIMITS, { messageBytesMax, headerBytesMax, commitBytesMax, recordBytesMax });
+    const { messageBytesMax, headerBytesMax, commitBytesMax, recordBytesMax, causalDepthMax } = USUAL_LIMITS;
+    Object.assign(LIMITS, {
+      messageBytesMax,
+      headerBytesMax,
+      commitBytesMax,
+      recordBytesMax,
+      causalDepthMax,
+    });
     this.#workload.settle();
     this.#waitForRest(this.#time.nowMs + REST_MS_MAX, () => void this.#finish());
   }
