@@ -28,8 +28,10 @@ export interface ApplierOptions {
   readonly store: RecordStore;
   /** The input that its owners announced and did not survive (J12): it goes to the dead letters unapplied. */
   readonly isPoison: (source: InputSource, sequence: number, index: number) => boolean;
-  /** Asked when a kind or rpc is unknown: true if another live build may know it, so that the log is released. */
-  readonly isKnownElsewhere: () => boolean;
+  /** True if another build is live in the group. */
+  readonly hasOtherBuild: () => boolean;
+  /** Asked when a kind or rpc is unknown: true if another live build knows it, so that the log is released. */
+  readonly isLeftToOthers: (kind: string, method: string) => boolean;
 }
 
 /** How one call of {@link Applier.fill} ended. */
@@ -94,6 +96,7 @@ export class Applier {
    * @throws NotUndoableError in a run that is not careful: roll the draft back and fill again carefully
    */
   fill(draft: Draft, carry: readonly Entry[], queue: InputQueue, entriesMax: number): Filled {
+    if (carry.some((entry) => this.#mustRelease(entry))) return "release";
     const carried = this.#drain(draft, this.#withoutRefused(draft, carry));
     if (carried !== "all") return carried;
     while (draft.taken.length < entriesMax) {
@@ -101,7 +104,7 @@ export class Applier {
       const input = queue.peek();
       if (input === undefined) return "all";
       if (!this.#isLoaded(this.refsOf(input))) return "cold";
-      if (this.#mustRelease(input)) return "release";
+      if (input.body.case === "entry" && this.#mustRelease(input.body.entry)) return "release";
       queue.take();
       draft.taken.push(input);
       const local = this.#applyInput(draft, input);
@@ -130,12 +133,23 @@ export class Applier {
     return refOf(kind === LIST_KIND ? listHeadId(tenant, key, this.#options.log) : { kind, tenant, key });
   }
 
-  #mustRelease({ body }: Input): boolean {
-    if (body.case !== "entry" || body.entry.kind === LIST_KIND) return false;
-    const definition = this.#options.actors.get(body.entry.kind);
-    const isKnown =
-      definition !== undefined && (body.entry.method === "" || definition.handlers.has(body.entry.method));
-    return !isKnown && this.#options.isKnownElsewhere();
+  #mustRelease(entry: Entry): boolean {
+    if (entry.kind === LIST_KIND) return false;
+    const { actors, isLeftToOthers } = this.#options;
+    const definition = actors.get(entry.kind);
+    const method = entry.method === "" ? this.#methodOf(entry) : entry.method;
+    const isKnown = definition !== undefined && (method === "" || definition.handlers.has(method));
+    return !isKnown && isLeftToOthers(entry.kind, method);
+  }
+
+  /** Firings and outcomes do not say whom they call: the record does. Looked at only while builds differ. */
+  #methodOf({ kind, tenant, key, source }: Entry): string {
+    if (!this.#options.hasOtherBuild()) return "";
+    const meta = this.#options.store.get(recordName(kind, tenant, key))?.committedMeta();
+    const { case: from, value } = source;
+    const timer = from === "firing" ? meta?.timers.find(({ arm }) => arm === value.arm) : undefined;
+    const task = from === "outcome" ? meta?.tasks.find(({ id }) => id === value.task) : undefined;
+    return timer?.method ?? task?.method ?? "";
   }
 
   #remember(draft: Draft, entry: Entry, env: StepEnv): void {

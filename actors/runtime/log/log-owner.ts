@@ -37,7 +37,9 @@ export interface LogOwnerOptions extends TakeoverOptions {
   readonly projections: readonly ProjectionDefinition[];
   /** Aborting it ends the owner at once, without a hand-over. */
   readonly abort: AbortController;
-  readonly isKnownElsewhere: () => boolean;
+  readonly hasOtherBuild: () => boolean;
+  /** Asked for an rpc that this build does not know; true if another one does and will take the log. */
+  readonly isLeftToOthers: (kind: string, method: string) => boolean;
   /** The worker's lease: monotonic times of its last acked renewal, and since when it has not run out. */
   readonly lease: { readonly renewedSentMs: number; readonly unbrokenSinceMs: number };
   /** Shared by the logs of the worker. */
@@ -126,7 +128,7 @@ export class LogOwner {
     });
     this.#events = new EventProjector({ ...base, mark: claimed.eventMark, onError, lastCommit });
     const incarnation = ([...claimed.streams.values()][0]?.createdAtMs ?? 0).toString(36);
-    const { isKnownElsewhere } = options;
+    const { hasOtherBuild, isLeftToOthers } = options;
     this.#applier = new Applier({
       topology,
       group,
@@ -136,7 +138,8 @@ export class LogOwner {
       projections,
       store: this.#store,
       isPoison: (source, sequence, index) => this.#guard.meetsPoison(source, sequence, index),
-      isKnownElsewhere,
+      hasOtherBuild,
+      isLeftToOthers,
     });
     signal.addEventListener("abort", () => this.#wake.now(), { once: true });
   }

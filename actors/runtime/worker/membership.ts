@@ -2,7 +2,7 @@ import type { Clock, TimerHandle } from "../../../platform/clock.ts";
 import { LeaseSchema, type Lease } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Bus, StoredMessage, Subscription } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
-import type { Topology } from "../topology.ts";
+import { fnv1a, type Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
 import { decode } from "../codec/decode.ts";
 import { create } from "../codec/create.ts";
@@ -15,6 +15,13 @@ export interface MembershipOptions {
   readonly group: string;
   readonly workerId: string;
   readonly contracts: string;
+  /** Hashes of the rpcs that this build understands, see {@link rpcHash}. */
+  readonly knows: readonly number[];
+}
+
+/** Names an rpc of an actor in a lease. */
+export function rpcHash(kind: string, method: string): number {
+  return fnv1a(`${kind}.${method}`);
 }
 
 interface Member {
@@ -41,6 +48,8 @@ export class Membership {
   #beat = 0n;
   #startedMs: bigint;
   #isLeaving = false;
+  /** Logs left to builds that know an rpc which this one does not, by that rpc's hash. */
+  readonly #declined = new Map<number, number>();
   /** Since when we have been connected and heard everybody. */
   #listeningSinceMs = Infinity;
   #renewedSentMs = -Infinity;
@@ -83,6 +92,7 @@ export class Membership {
 
   /** Call regularly: while there is no connection nobody can be judged. */
   tick(): void {
+    for (const [log, rpc] of this.#declined) if (!this.#isKnown(rpc)) this.#declined.delete(log);
     if (!this.#options.bus.isConnected()) this.#listeningSinceMs = this.#options.clock.monotonicMs();
   }
 
@@ -116,18 +126,31 @@ export class Membership {
     return heardMs - Math.max(member.seenMs, this.#listeningSinceMs) > LIMITS.leaseMs;
   }
 
-  /** True if a live worker runs other contracts and was started after this one. */
-  hasNewerBuild(): boolean {
-    const { workerId, contracts } = this.#options;
-    return this.live().some((worker) => {
-      const lease = this.#members.get(worker)?.lease;
-      return (
-        worker !== workerId &&
-        lease !== undefined &&
-        lease.contracts !== contracts &&
-        lease.startedMs > this.#startedMs
-      );
-    });
+  /** False if no other build has been in the group of late. Cheap: asked for each outcome and firing. */
+  hasOtherBuild(): boolean {
+    for (const { lease } of this.#members.values())
+      if (lease.contracts !== this.#options.contracts) return true;
+    return false;
+  }
+
+  /** Leaves a log to a live worker that understands an rpc which this one does not; false if there is none. */
+  decline(log: number, kind: string, method: string): boolean {
+    const rpc = rpcHash(kind, method);
+    if (!this.#isKnown(rpc)) return false;
+    this.#declined.set(log, rpc);
+    void this.#store();
+    return true;
+  }
+
+  /** True if a worker has left the log to those that understand more. */
+  declines(worker: string, log: number): boolean {
+    if (worker === this.#options.workerId) return this.#declined.has(log);
+    return this.#members.get(worker)?.lease.declines.includes(log) ?? false;
+  }
+
+  #isKnown(rpc: number): boolean {
+    const others = this.live().filter((worker) => worker !== this.#options.workerId);
+    return others.some((worker) => this.#members.get(worker)?.lease.knows.includes(rpc));
   }
 
   /** Says that this worker takes no more logs. */
@@ -169,7 +192,7 @@ export class Membership {
   }
 
   async #store(): Promise<void> {
-    const { bus, clock, group, workerId: worker, contracts } = this.#options;
+    const { bus, clock, group, workerId: worker, contracts, knows } = this.#options;
     const lease = create(LeaseSchema, {
       worker,
       group,
@@ -177,6 +200,8 @@ export class Membership {
       startedMs: this.#startedMs,
       beat: ++this.#beat,
       leaving: this.#isLeaving,
+      knows: [...knows],
+      declines: [...this.#declined.keys()],
     });
     const sentMs = clock.monotonicMs();
     this.#sentMs.set(this.#beat, sentMs);

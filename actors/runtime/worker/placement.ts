@@ -3,9 +3,15 @@ import { fnv1a } from "../topology.ts";
 /**
  * Who should own which log: rendezvous hashing with a bound, so that nobody gets more than its share. The same members
  * give the same answer everywhere; when one comes or goes few logs move.
+ * @param declines whether a worker leaves the log to another build
  * @returns the worker of each log, by log number; empty without workers
  */
-export function placeLogs(group: string, logs: number, workers: readonly string[]): readonly string[] {
+export function placeLogs(
+  group: string,
+  logs: number,
+  workers: readonly string[],
+  declines: (worker: string, log: number) => boolean = () => false,
+): readonly string[] {
   if (workers.length === 0) return [];
   const share = Math.ceil(logs / workers.length);
   const counts = new Map<string, number>();
@@ -13,7 +19,8 @@ export function placeLogs(group: string, logs: number, workers: readonly string[
     const ranked = [...workers].sort(
       (a, b) => score(b, group, log) - score(a, group, log) || (a < b ? -1 : 1),
     );
-    const chosen = ranked.find((worker) => (counts.get(worker) ?? 0) < share) ?? ranked[0];
+    const willing = ranked.filter((worker) => !declines(worker, log));
+    const chosen = willing.find((worker) => (counts.get(worker) ?? 0) < share) ?? willing[0] ?? ranked[0];
     if (chosen === undefined) return "";
     counts.set(chosen, (counts.get(chosen) ?? 0) + 1);
     return chosen;

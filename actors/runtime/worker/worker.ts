@@ -10,7 +10,7 @@ import { BusError, type Bus } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
 import type { TaskRunner } from "../log/local-tasks.ts";
 import { LogOwner, type LogOwnerOptions, type OwnerEnd } from "../log/log-owner.ts";
-import { Membership } from "./membership.ts";
+import { Membership, rpcHash } from "./membership.ts";
 import { placeLogs } from "./placement.ts";
 import type { ProjectionDefinition } from "../projection.ts";
 import { journalPressure, purgeInbox, purgeJournal } from "./purge.ts";
@@ -77,8 +77,6 @@ interface Holding {
 const TICK_MS = 200;
 /** A better placed worker must have been so for this long before a log moves. */
 const SETTLED_MS = 1_000;
-/** A log that was released for a newer build is left to it this long. */
-const RELEASED_MS = 10_000;
 const STOP_MS_MAX = 15_000;
 
 /** Names what a build understands: kinds, rpcs, projections. */
@@ -124,7 +122,11 @@ class GroupWorker implements Worker {
     const { bus, clock, topology, group, workerId, actors, projections } = options;
     this.#contracts = contractsHash(actors, projections);
     this.#actors = new Map(actors.map((definition) => [definition.kind, definition]));
-    this.#membership = new Membership({ bus, clock, topology, group, workerId, contracts: this.#contracts });
+    const contracts = this.#contracts;
+    const knows = actors.flatMap(({ kind, handlers }) =>
+      [...handlers.keys()].map((rpc) => rpcHash(kind, rpc)),
+    );
+    this.#membership = new Membership({ bus, clock, topology, group, workerId, contracts, knows });
     this.#combiners = { records: new BatchCombiner(bus), events: new BatchCombiner(bus) };
     this.#sweep = new TimerSweep(bus, clock, topology, group);
     this.#readers = new Readers({ bus, clock, topology, group });
@@ -171,7 +173,8 @@ class GroupWorker implements Worker {
     this.#publishLoads();
     const live = this.#membership.live();
     const { group, topology, workerId } = this.#options;
-    const placement = placeLogs(group, topology.group(group).logs, live);
+    const declines = (worker: string, log: number) => this.#membership.declines(worker, log);
+    const placement = placeLogs(group, topology.group(group).logs, live, declines);
     placement.forEach((worker, log) => {
       if (worker === workerId) this.#wantLog(log);
       else this.#leaveLog(log);
@@ -221,7 +224,7 @@ class GroupWorker implements Worker {
         { epoch: Number(claimed.epoch), before: owner, takeovers: claimed.takeovers },
         "took the log over",
       );
-      const logOwner = new LogOwner({ ...takeover, ...this.#ownerOptions(holding, logger) }, claimed);
+      const logOwner = new LogOwner({ ...takeover, ...this.#ownerOptions(log, holding, logger) }, claimed);
       holding.owner = logOwner;
       if (this.#isStopping) logOwner.release();
       const outcome = await logOwner.run(() => {
@@ -252,14 +255,19 @@ class GroupWorker implements Worker {
     };
   }
 
-  #ownerOptions({ abort }: Holding, logger: Logger): Omit<LogOwnerOptions, keyof TakeoverOptions> {
+  #ownerOptions(
+    log: number,
+    { abort }: Holding,
+    logger: Logger,
+  ): Omit<LogOwnerOptions, keyof TakeoverOptions> {
     return {
       logger,
       abort,
       actors: this.#actors,
       turn: this.#turn,
       projections: this.#options.projections,
-      isKnownElsewhere: () => this.#membership.hasNewerBuild(),
+      hasOtherBuild: () => this.#membership.hasOtherBuild(),
+      isLeftToOthers: (kind, method) => this.#membership.decline(log, kind, method),
       lease: this.#membership,
       ...(this.#options.tasks && { tasks: this.#options.tasks }),
       onDeadLetter: (kind, reason) => this.#options.onDeadLetter?.(kind, reason),
@@ -269,7 +277,6 @@ class GroupWorker implements Worker {
   #ended(log: number, logger: Logger, outcome: OwnerEnd): void {
     logger.info({ outcome }, "the log is given up");
     if (outcome === "fenced" || outcome === "failed") this.#pause(log, LIMITS.leaseMs);
-    if (outcome === "handed-over" && this.#membership.hasNewerBuild()) this.#pause(log, RELEASED_MS);
   }
 
   #failed(log: number, logger: Logger, error: unknown, isAborted: boolean): void {

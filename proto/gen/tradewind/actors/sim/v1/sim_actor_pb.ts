@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file tradewind/actors/sim/v1/sim_actor.proto.
  */
 export const file_tradewind_actors_sim_v1_sim_actor: GenFile = /*@__PURE__*/
-  fileDesc("Cid0cmFkZXdpbmQvYWN0b3JzL3NpbS92MS9zaW1fYWN0b3IucHJvdG8SF3RyYWRld2luZC5hY3RvcnMuc2ltLnYxIoQCCgZTY3JpcHQSCgoCb3AYASABKAkSDgoGYW1vdW50GAIgASgDEi8KBXNlbmRzGAMgAygLMiAudHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2VuZGluZxItCgRhcm1zGAQgAygLMh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuQXJtaW5nEg8KB2NhbmNlbHMYBSADKAkSDQoFdGFza3MYBiABKA0SDgoGZXZlbnRzGAcgASgNEgwKBGxpc3QYCCABKAgSLwoGZW5kaW5nGAkgASgOMh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuRW5kaW5nEg8KB3BhZGRpbmcYCiABKAwiZQoHU2VuZGluZxIKCgJ0bxgBIAEoCRIOCgZhbW91bnQYAiABKAMSLwoGc2NyaXB0GAMgASgLMh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2NyaXB0Eg0KBWZyZXNoGAQgASgIIkkKBlBhcmNlbBIOCgZhbW91bnQYASABKAMSLwoGc2NyaXB0GAIgASgLMh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2NyaXB0IlkKBkFybWluZxIMCgRuYW1lGAEgASgJEhAKCGRlbGF5X21zGAIgASgNEi8KBnNjcmlwdBgDIAEoCzIfLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNjcmlwdCJGCgVBbGFybRIMCgRuYW1lGAEgASgJEi8KBnNjcmlwdBgCIAEoCzIfLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNjcmlwdCIXCglUYXNrSW5wdXQSCgoCb3AYASABKAkiGAoKVGFza1Jlc3VsdBIKCgJvcBgBIAEoCSIlCghTaW1SZXBseRIKCgJvcBgBIAEoCRINCgVkaWFyeRgCIAEoDSL8AgoIU2ltU3RhdGUSDwoHYmFsYW5jZRgBIAEoAxINCgVkaWFyeRgCIAMoCRI9CgZ0aW1lcnMYAyADKAsyLS50cmFkZXdpbmQuYWN0b3JzLnNpbS52MS5TaW1TdGF0ZS5UaW1lcnNFbnRyeRI7CgV0YXNrcxgEIAMoCzIsLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNpbVN0YXRlLlRhc2tzRW50cnkSDgoGZXZlbnRzGAUgASgNEhEKCWFub21hbGllcxgGIAMoCRIPCgdwYWRkaW5nGAcgASgMGlAKC1RpbWVyc0VudHJ5EgsKA2tleRgBIAEoCRIwCgV2YWx1ZRgCIAEoCzIhLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNpbVRpbWVyOgI4ARpOCgpUYXNrc0VudHJ5EgsKA2tleRgBIAEoCRIvCgV2YWx1ZRgCIAEoCzIgLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNpbVRhc2s6AjgBIisKCFNpbVRpbWVyEgoKAm9wGAEgASgJEhMKC2RlYWRsaW5lX21zGAIgASgDIicKB1NpbVRhc2sSCgoCb3AYASABKAkSEAoIb3V0Y29tZXMYAiADKAkiIgoFTm90ZWQSCgoCb3AYASABKAkSDQoFY291bnQYAiABKA0iOgoJU2ltVG90YWxzEg0KBWNvdW50GAEgASgNEgsKA29wcxgCIAMoCRIRCglhbm9tYWxpZXMYAyADKAkqVgoGRW5kaW5nEhYKEkVORElOR19VTlNQRUNJRklFRBAAEhEKDUVORElOR19SRUZVU0UQARIQCgxFTkRJTkdfVEhST1cQAhIPCgtFTkRJTkdfS0lMTBADMt0DCghTaW1BY3RvchJKCgRPcGVuEh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2NyaXB0GiEudHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2ltUmVwbHkSSQoDUnVuEh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2NyaXB0GiEudHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2ltUmVwbHkSSwoFQXdhaXQSHy50cmFkZXdpbmQuYWN0b3JzLnNpbS52MS5TY3JpcHQaIS50cmFkZXdpbmQuYWN0b3JzLnNpbS52MS5TaW1SZXBseRJNCgdSZWNlaXZlEh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuUGFyY2VsGiEudHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2ltUmVwbHkSUAoGT25UYXNrEiMudHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuVGFza1Jlc3VsdBohLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNpbVJlcGx5EkwKB09uVGltZXISHi50cmFkZXdpbmQuYWN0b3JzLnNpbS52MS5BbGFybRohLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNpbVJlcGx5YgZwcm90bzM");
+  fileDesc("Cid0cmFkZXdpbmQvYWN0b3JzL3NpbS92MS9zaW1fYWN0b3IucHJvdG8SF3RyYWRld2luZC5hY3RvcnMuc2ltLnYxIpkCCgZTY3JpcHQSCgoCb3AYASABKAkSDgoGYW1vdW50GAIgASgDEi8KBXNlbmRzGAMgAygLMiAudHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2VuZGluZxItCgRhcm1zGAQgAygLMh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuQXJtaW5nEg8KB2NhbmNlbHMYBSADKAkSDQoFdGFza3MYBiABKA0SDgoGZXZlbnRzGAcgASgNEgwKBGxpc3QYCCABKAgSLwoGZW5kaW5nGAkgASgOMh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuRW5kaW5nEg8KB3BhZGRpbmcYCiABKAwSEwoLdHRsX3NlY29uZHMYCyABKA0idgoHU2VuZGluZxIKCgJ0bxgBIAEoCRIOCgZhbW91bnQYAiABKAMSLwoGc2NyaXB0GAMgASgLMh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2NyaXB0Eg0KBWZyZXNoGAQgASgIEg8KB3RvdWNoZXMYBSABKAgiSQoGUGFyY2VsEg4KBmFtb3VudBgBIAEoAxIvCgZzY3JpcHQYAiABKAsyHy50cmFkZXdpbmQuYWN0b3JzLnNpbS52MS5TY3JpcHQiWQoGQXJtaW5nEgwKBG5hbWUYASABKAkSEAoIZGVsYXlfbXMYAiABKA0SLwoGc2NyaXB0GAMgASgLMh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2NyaXB0IkYKBUFsYXJtEgwKBG5hbWUYASABKAkSLwoGc2NyaXB0GAIgASgLMh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2NyaXB0IhcKCVRhc2tJbnB1dBIKCgJvcBgBIAEoCSIYCgpUYXNrUmVzdWx0EgoKAm9wGAEgASgJIiUKCFNpbVJlcGx5EgoKAm9wGAEgASgJEg0KBWRpYXJ5GAIgASgNIvwCCghTaW1TdGF0ZRIPCgdiYWxhbmNlGAEgASgDEg0KBWRpYXJ5GAIgAygJEj0KBnRpbWVycxgDIAMoCzItLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNpbVN0YXRlLlRpbWVyc0VudHJ5EjsKBXRhc2tzGAQgAygLMiwudHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2ltU3RhdGUuVGFza3NFbnRyeRIOCgZldmVudHMYBSABKA0SEQoJYW5vbWFsaWVzGAYgAygJEg8KB3BhZGRpbmcYByABKAwaUAoLVGltZXJzRW50cnkSCwoDa2V5GAEgASgJEjAKBXZhbHVlGAIgASgLMiEudHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2ltVGltZXI6AjgBGk4KClRhc2tzRW50cnkSCwoDa2V5GAEgASgJEi8KBXZhbHVlGAIgASgLMiAudHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2ltVGFzazoCOAEiKwoIU2ltVGltZXISCgoCb3AYASABKAkSEwoLZGVhZGxpbmVfbXMYAiABKAMiJwoHU2ltVGFzaxIKCgJvcBgBIAEoCRIQCghvdXRjb21lcxgCIAMoCSIiCgVOb3RlZBIKCgJvcBgBIAEoCRINCgVjb3VudBgCIAEoDSI6CglTaW1Ub3RhbHMSDQoFY291bnQYASABKA0SCwoDb3BzGAIgAygJEhEKCWFub21hbGllcxgDIAMoCSpWCgZFbmRpbmcSFgoSRU5ESU5HX1VOU1BFQ0lGSUVEEAASEQoNRU5ESU5HX1JFRlVTRRABEhAKDEVORElOR19USFJPVxACEg8KC0VORElOR19LSUxMEAMy9wQKCFNpbUFjdG9yEkoKBE9wZW4SHy50cmFkZXdpbmQuYWN0b3JzLnNpbS52MS5TY3JpcHQaIS50cmFkZXdpbmQuYWN0b3JzLnNpbS52MS5TaW1SZXBseRJJCgNSdW4SHy50cmFkZXdpbmQuYWN0b3JzLnNpbS52MS5TY3JpcHQaIS50cmFkZXdpbmQuYWN0b3JzLnNpbS52MS5TaW1SZXBseRJLCgVBd2FpdBIfLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNjcmlwdBohLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNpbVJlcGx5Ek0KB1JlY2VpdmUSHy50cmFkZXdpbmQuYWN0b3JzLnNpbS52MS5QYXJjZWwaIS50cmFkZXdpbmQuYWN0b3JzLnNpbS52MS5TaW1SZXBseRJLCgVMYXRlchIfLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNjcmlwdBohLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNpbVJlcGx5EksKBVRvdWNoEh8udHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuUGFyY2VsGiEudHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuU2ltUmVwbHkSUAoGT25UYXNrEiMudHJhZGV3aW5kLmFjdG9ycy5zaW0udjEuVGFza1Jlc3VsdBohLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNpbVJlcGx5EkwKB09uVGltZXISHi50cmFkZXdpbmQuYWN0b3JzLnNpbS52MS5BbGFybRohLnRyYWRld2luZC5hY3RvcnMuc2ltLnYxLlNpbVJlcGx5YgZwcm90bzM");
 
 /**
  * What one message makes an actor do. `op` is unique in its schedule.
@@ -73,6 +73,13 @@ export type Script = Message<"tradewind.actors.sim.v1.Script"> & {
    * @generated from field: bytes padding = 10;
    */
   padding: Uint8Array;
+
+  /**
+   * The record goes so long after its last change; 0: it stays.
+   *
+   * @generated from field: uint32 ttl_seconds = 11;
+   */
+  ttlSeconds: number;
 };
 
 /**
@@ -134,6 +141,13 @@ export type ScriptJson = {
    * @generated from field: bytes padding = 10;
    */
   padding?: string;
+
+  /**
+   * The record goes so long after its last change; 0: it stays.
+   *
+   * @generated from field: uint32 ttl_seconds = 11;
+   */
+  ttlSeconds?: number;
 };
 
 /**
@@ -168,6 +182,13 @@ export type Sending = Message<"tradewind.actors.sim.v1.Sending"> & {
    * @generated from field: bool fresh = 4;
    */
   fresh: boolean;
+
+  /**
+   * By Touch.
+   *
+   * @generated from field: bool touches = 5;
+   */
+  touches: boolean;
 };
 
 /**
@@ -195,6 +216,13 @@ export type SendingJson = {
    * @generated from field: bool fresh = 4;
    */
   fresh?: boolean;
+
+  /**
+   * By Touch.
+   *
+   * @generated from field: bool touches = 5;
+   */
+  touches?: boolean;
 };
 
 /**
@@ -770,6 +798,26 @@ export const SimActor: GenService<{
    * @generated from rpc tradewind.actors.sim.v1.SimActor.Receive
    */
   receive: {
+    methodKind: "unary";
+    input: typeof ParcelSchema;
+    output: typeof SimReplySchema;
+  },
+  /**
+   * As Run; older builds do not know it.
+   *
+   * @generated from rpc tradewind.actors.sim.v1.SimActor.Later
+   */
+  later: {
+    methodKind: "unary";
+    input: typeof ScriptSchema;
+    output: typeof SimReplySchema;
+  },
+  /**
+   * As Receive, but opens no actor; older builds do not know it.
+   *
+   * @generated from rpc tradewind.actors.sim.v1.SimActor.Touch
+   */
+  touch: {
     methodKind: "unary";
     input: typeof ParcelSchema;
     output: typeof SimReplySchema;
