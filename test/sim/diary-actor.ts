@@ -2,6 +2,7 @@ import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import {
   Ending,
   NotedSchema,
+  type Parcel,
   type Script,
   type ScriptSchema,
   SimActor,
@@ -41,9 +42,22 @@ export interface DiaryWorld {
   kill(): void;
 }
 
+/** Rpcs that a build may lack. */
+export type Rpc = "Later" | "Touch" | "OnTimer";
+
+/** The same actor in a build that does not know all of it. */
+export function without(actor: ActorDefinition, lacks: readonly Rpc[]): ActorDefinition {
+  const handlers = [...actor.handlers].filter(([name]) => !(lacks as readonly string[]).includes(name));
+  return { ...actor, handlers: new Map(handlers) };
+}
+
 /** An actor that writes down all that is applied to it, and checks what only its own memory can tell. */
 export function diaryActor(world: DiaryWorld): ActorDefinition {
   const run = (ctx: Context, script: Script) => reply(ctx, play(ctx, script, world));
+  const take = (ctx: Context, { amount, script }: Parcel) => {
+    ctx.state.balance += amount;
+    return script === undefined ? {} : run(ctx, script);
+  };
   return defineActor(
     SimActor,
     SimStateSchema,
@@ -54,14 +68,13 @@ export function diaryActor(world: DiaryWorld): ActorDefinition {
         return run(ctx, script);
       },
       run,
+      later: run,
       await(ctx, script) {
         play(ctx, script, world);
         return ctx.defer(script.op);
       },
-      receive(ctx, { amount, script }) {
-        ctx.state.balance += amount;
-        return script === undefined ? {} : run(ctx, script);
-      },
+      receive: take,
+      touch: take,
       onTask(ctx, { op }) {
         settle(ctx, op);
         return {};
@@ -104,11 +117,12 @@ function play(ctx: Context, script: Script, world: DiaryWorld): string {
     state.timers[name] = create(SimTimerSchema, { op: then?.op ?? "", deadlineMs });
     ctx.timer(name, delayMs, SimActor.method.onTimer, then === undefined ? { name } : { name, script: then });
   }
-  for (const { to, amount, script: then, fresh } of script.sends) {
+  for (const { to, amount, script: then, fresh, touches } of script.sends) {
     state.balance -= amount;
     const parcel = then === undefined ? { amount } : { amount, script: then };
-    ctx.send(SimActor.method.receive, to, parcel, { fresh });
+    ctx.send(touches ? SimActor.method.touch : SimActor.method.receive, to, parcel, { fresh });
   }
+  if (script.ttlSeconds > 0) ctx.expireAfter(script.ttlSeconds);
   for (let i = 0; i < script.tasks; i++) {
     const id = ctx.task(simQueue, { op }, SimActor.method.onTask);
     state.tasks[id] = create(SimTaskSchema, { op });

@@ -12,7 +12,7 @@ import { LIST_KIND } from "../../actors/runtime/step/step-context.ts";
 import type { ScriptInit } from "./diary-actor.ts";
 import type { Report } from "./fold.ts";
 import type { Observer } from "./observer.ts";
-import type { CallOp, Plan, PoisonOp } from "./plan.ts";
+import type { CallOp, Op, Plan, PoisonOp } from "./plan.ts";
 import type { Fault } from "./plan-faults.ts";
 import type { System } from "./system.ts";
 import { START_MS } from "./virtual-time.ts";
@@ -93,9 +93,12 @@ export class Oracle {
   /** Ids of the dead letters whose message must come to be applied once it is sent again. */
   redrivable(): readonly string[] {
     const { fold } = this.#options.observer;
-    return [...fold.deadLetters.values()]
-      .filter(({ reason, entry }) => entry !== undefined && REDRIVABLE.has(reason))
-      .map(({ id }) => id);
+    return [...fold.deadLetters.values()].filter((letter) => this.#isRedrivable(letter)).map(({ id }) => id);
+  }
+
+  #isRedrivable(letter: DeadLetter): boolean {
+    if (letter.entry === undefined) return false;
+    return REDRIVABLE.has(letter.reason) || (letter.reason === "UNKNOWN_METHOD" && !this.#isPoison(letter));
   }
 
   /** Names of actors that are to be in the list of a tenant. */
@@ -201,12 +204,16 @@ export class Oracle {
           const child = script?.op ?? "";
           const target = this.#ops.get(child)?.name ?? "";
           const isThere = states.get(target)?.diary.includes(child) === true;
-          if (!isThere && (this.isRedriven || this.#letterOf(child) === undefined))
+          if (!isThere && !this.#mayBeMissing(this.#letterOf(child)))
             return `message ${child} of ${op} (${name}) has not reached ${to}`;
         }
       }
     }
     return undefined;
+  }
+
+  #mayBeMissing(letter: DeadLetter | undefined): boolean {
+    return letter !== undefined && (!this.isRedriven || letter.reason === "NOT_FOUND");
   }
 
   /** Projections that have not seen all events. */
@@ -353,7 +360,8 @@ export class Oracle {
     const endings = [...this.#ops.values()].map(({ script }) => script.ending);
     for (const letter of fold.deadLetters.values()) {
       const { reason, error } = letter;
-      if (["UNDECODABLE", "UNKNOWN_KIND", "UNKNOWN_METHOD"].includes(reason)) continue;
+      if (this.#isPoison(letter) || this.#isOfNoBuild(letter)) continue;
+      if (reason === "NOT_FOUND" && letter.entry?.method === "Touch") continue;
       const isPlanted =
         reason === "HANDLER_FAILED"
           ? endings.includes(Ending.THROW) && error.endsWith(" throws")
@@ -364,6 +372,17 @@ export class Oracle {
               : reason === "CRASH_LOOP" && this.#mayHaveKilled(letter);
       if (!isPlanted) report("no dead letters but the planted ones", `${letter.id}: ${reason}: ${error}`);
     }
+  }
+
+  #isPoison({ reason, entry }: DeadLetter): boolean {
+    if (reason === "UNDECODABLE") return true;
+    const isOf = (op: Op) => op.type === "poison" && op.op === entry?.trace;
+    return reason.startsWith("UNKNOWN_") && this.#options.plan.ops.some(isOf);
+  }
+
+  /** No worker of the new build was there, or none that was heard of. */
+  #isOfNoBuild({ reason }: DeadLetter): boolean {
+    return reason === "UNKNOWN_METHOD" && this.#options.plan.skew?.isCalm === false;
   }
 
   #isTooDeep(letter: DeadLetter): boolean {
@@ -433,7 +452,8 @@ const FATAL: readonly Fault["type"][] = [
 function opOf({ entry }: DeadLetter): string | undefined {
   if (entry === undefined || entry.kind !== "sim") return undefined;
   try {
-    if (entry.method === "Receive") return fromBinary(ParcelSchema, entry.body).script?.op;
+    if (entry.method === "Receive" || entry.method === "Touch")
+      return fromBinary(ParcelSchema, entry.body).script?.op;
     if (entry.method === "OnTimer") return fromBinary(AlarmSchema, entry.body).script?.op;
     return fromBinary(ScriptSchema, entry.body).op;
   } catch {

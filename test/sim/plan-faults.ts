@@ -29,7 +29,9 @@ export type Fault =
   | { readonly type: "join"; readonly atMs: number; readonly role: Role }
   | { readonly type: "server-down"; readonly atMs: number; readonly forMs: number }
   | { readonly type: "full"; readonly atMs: number; readonly forMs: number; readonly stream: FullStream }
-  | { readonly type: "delete-consumer"; readonly atMs: number };
+  | { readonly type: "delete-consumer"; readonly atMs: number }
+  /** A worker of the new build comes; an old one may be started again behind it. */
+  | { readonly type: "upgrade"; readonly atMs: number; readonly restartsOld: boolean };
 
 export type FullStream = "log" | "actors" | "events" | "dead";
 

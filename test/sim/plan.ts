@@ -2,14 +2,14 @@ import { Ending } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts"
 import type { FaultRates } from "../../actors/runtime/bus/bus-memory.ts";
 import type { LIMITS } from "../../actors/runtime/limits.ts";
 import { Dice } from "./dice.ts";
-import type { ScriptInit } from "./diary-actor.ts";
+import type { Rpc, ScriptInit } from "./diary-actor.ts";
 import { planFaults, type Fault } from "./plan-faults.ts";
 
 /** A command of the schedule; its op is its request id. */
 export interface CallOp {
   readonly type: "call";
   readonly atMs: number;
-  readonly method: "open" | "run" | "await";
+  readonly method: "open" | "run" | "await" | "later";
   readonly tenant: string;
   readonly key: string;
   readonly script: ScriptInit & { readonly op: string };
@@ -49,6 +49,17 @@ export interface ProviderRates {
   readonly hopelessRate: number;
 }
 
+/** Two builds side by side. */
+export interface Skew {
+  /** What the old build does not know. */
+  readonly lacks: readonly Rpc[];
+  /** Nothing else goes wrong: then what is unknown to one build must come to the other. */
+  readonly isCalm: boolean;
+  /** The old build stays beside the new one for good. */
+  readonly keepsOld: boolean;
+  readonly upgradeMs: number;
+}
+
 /** Everything about a schedule that does not depend on how it runs. */
 export interface Plan {
   readonly seed: number;
@@ -70,6 +81,8 @@ export interface Plan {
   readonly keys: readonly string[];
   readonly ops: readonly Op[];
   readonly faults: readonly Fault[];
+  /** Workers of an old build run beside one of the new build. */
+  readonly skew: Skew | undefined;
   /** Messages that one input may cause in a chain, until faults are over; undefined: as many as ever. */
   readonly causalDepthMax: number | undefined;
   /** Clients follow all changes of records, come and go. */
@@ -89,6 +102,8 @@ const ZOMBIE_RATE = 0.1;
 /** Schedules in which many messages kill the one worker of several logs. */
 const KILLERS_RATE = 0.08;
 
+/** Schedules with two builds. */
+const SKEW_RATE = 0.06;
 /** Schedules in which a chain of messages soon is too long. */
 const SHALLOW_RATE = 0.06;
 /** Schedules whose clients watch records, too. */
@@ -117,7 +132,9 @@ export function drawPlan(seed: number): Plan {
     ...drawLimits(dice, leaseMs),
     ...(causalDepthMax === undefined ? {} : { causalDepthMax }),
   };
-  return {
+  const skew = hasZombie || hasKillers || !extra.chance(SKEW_RATE) ? undefined : drawSkew(extra);
+  const ops = new OpsPlan(dice, tenants, keys, opsUntilMs, hasKillers);
+  const plan: Plan = {
     seed,
     isTight: limits.messageBytesMax !== undefined,
     logs: hasKillers ? dice.pick([2, 3]) : dice.pick([1, 2, 2, 3]),
@@ -138,12 +155,45 @@ export function drawPlan(seed: number): Plan {
     ...system,
     tenants,
     keys,
-    ops: new OpsPlan(dice, tenants, keys, opsUntilMs, hasKillers).draw(),
+    ops: ops.draw(),
     faults: planFaults(new Dice(seed, "faults"), healMs, leaseMs, hasZombie),
     healMs,
     watchesRecords,
     causalDepthMax,
+    skew,
   };
+  return skew === undefined ? plan : skewed(plan, skew, extra);
+}
+
+function drawSkew(dice: Dice): Skew {
+  const isCalm = dice.chance(0.6);
+  // A firing that was dead-lettered has spent its timer: what it would mean to try it again is another question.
+  const lacks: readonly Rpc[] =
+    isCalm && dice.chance(0.5) ? ["Later", "Touch", "OnTimer"] : ["Later", "Touch"];
+  // Who lacks what is used from the first moment on is not alone at first.
+  const upgradeMs = lacks.length > 2 ? 50 : dice.integer(300, 900);
+  return { lacks, isCalm, keepsOld: dice.chance(0.6), upgradeMs };
+}
+
+/** Some of what it sends opens no actor: it may come to nothing, so it brings nothing. */
+function touching(script: CallOp["script"], dice: Dice): CallOp["script"] {
+  const sends = script.sends?.map((sending) =>
+    dice.chance(0.5) ? { ...sending, amount: 0n, touches: true } : sending,
+  );
+  return { ...script, sends } as CallOp["script"];
+}
+
+/** The same schedule during an upgrade: some commands are for the new build. */
+function skewed(plan: Plan, skew: Skew, dice: Dice): Plan {
+  const fromMs = skew.upgradeMs + 300;
+  const ops = plan.ops.map((op): Op => {
+    if (op.type !== "call" || op.method !== "run" || op.atMs < fromMs || !dice.chance(0.5)) return op;
+    return { ...op, method: "later", script: touching(op.script, dice) };
+  });
+  const upgrade: Fault = { type: "upgrade", atMs: skew.upgradeMs, restartsOld: dice.chance(0.4) };
+  const base = { ...plan, ops, workers: dice.pick([1, 1, 2]) };
+  if (!skew.isCalm) return { ...base, faults: [upgrade, ...plan.faults] };
+  return { ...base, faults: [upgrade], rates: { delayMsMax: plan.rates.delayMsMax ?? 0 }, skewMsMax: 0 };
 }
 
 function drawRates(dice: Dice): FaultRates {

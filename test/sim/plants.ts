@@ -338,4 +338,25 @@ export const PLANTS: readonly Plant[] = [
     "if (meta.redriven.includes(letter)) return [];",
     "",
   ),
+  planted(
+    "skew",
+    "what-another-build-knows-is-a-dead-letter",
+    "log/applier.ts",
+    "return !isKnown && isLeftToOthers(entry.kind, method);",
+    "return !isKnown && isLeftToOthers === undefined;",
+  ),
+  planted(
+    "skew",
+    "a-log-that-was-left-is-taken-back",
+    "worker/placement.ts",
+    "ranked.filter((worker) => !declines(worker, log));",
+    "ranked.filter((worker) => !declines(worker, -1));",
+  ),
+  planted(
+    "skew",
+    "a-firing-of-an-unknown-rpc-is-spent",
+    "log/applier.ts",
+    `const method = entry.method === "" ? this.#methodOf(entry) : entry.method;`,
+    "const method = entry.method;",
+  ),
 ];

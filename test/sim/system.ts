@@ -10,10 +10,10 @@ import { startTaskWorker } from "../../actors/runtime/tasks/task-worker.ts";
 import { createTopology, type Topology } from "../../actors/runtime/topology.ts";
 import { startWorker, type Worker } from "../../actors/runtime/worker/worker.ts";
 import { Dice } from "./dice.ts";
-import { diaryActor, simProjection } from "./diary-actor.ts";
+import { diaryActor, simProjection, without } from "./diary-actor.ts";
 import { OBSERVER } from "./observer.ts";
 import type { Plan } from "./plan.ts";
-import type { Fault, Role } from "./plan-faults.ts";
+import type { Fault, Restart, Role } from "./plan-faults.ts";
 import { Provider } from "./provider.ts";
 import { simLogger } from "./sim-logger.ts";
 import { SimProcess } from "./sim-process.ts";
@@ -24,6 +24,8 @@ export interface Member {
   readonly process: SimProcess;
   readonly role: Role;
   readonly id: string;
+  /** Of the build that is on its way out. */
+  readonly isOld: boolean;
   readonly client: ActorClient | undefined;
   readonly worker: Worker | undefined;
   /** Ends it as SIGTERM does. */
@@ -46,6 +48,8 @@ const PROBES_OF_A_SILENT_LOG_MS = [50, 250, 500];
 const GROUP: Partial<Record<Role, string>> = { worker: "core", analytics: "analytics" };
 /** A process that a message has killed is started again by whoever watches over it. */
 const KILLED_RESTART_MS = 60;
+/** After the new build has come, a process of the old one moves to another machine. */
+const OLD_RESTART_MS = 200;
 
 /** The processes of one schedule, the server that they share, and what goes wrong with them. */
 export class System {
@@ -79,7 +83,8 @@ export class System {
 
   start(): void {
     const { workers, analyticsWorkers, taskWorkers, clients } = this.#plan;
-    for (let i = 0; i < workers; i++) this.spawn("worker");
+    const isOld = this.#plan.skew !== undefined;
+    for (let i = 0; i < workers; i++) this.spawn("worker", undefined, isOld);
     for (let i = 0; i < analyticsWorkers; i++) this.spawn("analytics");
     for (let i = 0; i < taskWorkers; i++) this.spawn("tasks");
     for (let i = 0; i < clients; i++) this.spawn("client");
@@ -96,7 +101,7 @@ export class System {
     return this.members("client").filter(({ process }) => !process.isFrozen);
   }
 
-  spawn(role: Role, id = `${role}${this.#spawned}`): Member {
+  spawn(role: Role, id = `${role}${this.#spawned}`, isOld = false): Member {
     const { seed, skewMsMax } = this.#plan;
     const process = new SimProcess({
       time: this.#time,
@@ -107,7 +112,8 @@ export class System {
       staleness: () => this.#staleness(),
     });
     this.#events.trace(() => `start ${process.name}`);
-    const member = { process, role, id, isStopping: false, ...this.#run(role, id, process) };
+    const parts = this.#run(role, id, process, isOld);
+    const member = { process, role, id, isOld, isStopping: false, ...parts };
     this.#members.push(member);
     if (member.client !== undefined) this.#events.onClient(member);
     return member;
@@ -123,6 +129,8 @@ export class System {
         return this.nats.deleteConsumers(this.topology.streams.tasks);
       case "join":
         return void this.spawn(fault.role);
+      case "upgrade":
+        return this.#upgrade(fault.restartsOld);
       default:
     }
     const members = this.members(fault.role);
@@ -146,6 +154,12 @@ export class System {
     }
     for (const role of ["worker", "analytics", "tasks", "client"] as const)
       if (this.members(role).length === 0) this.spawn(role);
+    const { skew } = this.#plan;
+    if (skew === undefined) return;
+    const workers = this.members("worker");
+    if (workers.every(({ isOld }) => isOld)) this.spawn("worker");
+    if (skew.keepsOld) return;
+    for (const member of workers) if (member.isOld) this.#stop(member, undefined);
   }
 
   /** Ends everything, so that nothing of the schedule outlives it. */
@@ -154,7 +168,12 @@ export class System {
     this.nats.close();
   }
 
-  #run(role: Role, id: string, process: SimProcess): Pick<Member, "client" | "worker" | "stop"> {
+  #run(
+    role: Role,
+    id: string,
+    process: SimProcess,
+    isOld: boolean,
+  ): Pick<Member, "client" | "worker" | "stop"> {
     const { clock, random, bus } = process;
     const { topology } = this;
     const { trace, report } = this.#events;
@@ -162,9 +181,9 @@ export class System {
     const base = { bus, clock, random, log, topology };
     const group = GROUP[role];
     if (group !== undefined) {
-      const actors = [
-        diaryActor({ isBroken: () => this.isBroken, kill: () => this.#killed(role, id, process) }),
-      ];
+      const kill = () => this.#killed(role, id, process, isOld);
+      const diary = diaryActor({ isBroken: () => this.isBroken, kill });
+      const actors = [isOld ? without(diary, this.#plan.skew?.lacks ?? []) : diary];
       const worker = startWorker({ ...base, group, workerId: id, actors, projections: [simProjection] });
       return { client: undefined, worker, stop: () => worker.stop() };
     }
@@ -182,18 +201,18 @@ export class System {
   }
 
   /** A message has taken its process along. */
-  #killed(role: Role, id: string, process: SimProcess): void {
+  #killed(role: Role, id: string, process: SimProcess, isOld: boolean): void {
     if (!process.isAlive) return;
     this.#events.trace(() => `${process.name} is killed by a message`);
     process.crash();
-    this.#time.setTimer(() => this.spawn(role, id), KILLED_RESTART_MS);
+    this.#time.setTimer(() => this.spawn(role, id, isOld), KILLED_RESTART_MS);
   }
 
-  #crash({ process, role, id }: Member, { afterMs, keepsId }: { afterMs: number; keepsId: boolean }): void {
+  #crash({ process, role, id, isOld }: Member, { afterMs, keepsId }: Restart): void {
     if (!process.isAlive) return;
     this.#events.trace(() => `crash ${process.name}`);
     process.crash();
-    this.#time.setTimer(() => this.spawn(role, keepsId ? id : undefined), afterMs);
+    this.#time.setTimer(() => this.spawn(role, keepsId ? id : undefined, isOld), afterMs);
   }
 
   #crashAtWrite(member: Member, fault: Extract<Fault, { type: "crash-at-write" }>): void {
@@ -231,14 +250,25 @@ export class System {
     for (const ms of afterMs) this.#time.setTimer(() => this.#events.onDoubt(client), ms);
   }
 
-  #stop(member: Member, { afterMs, keepsId }: { afterMs: number; keepsId: boolean }): void {
+  /** @param restart undefined: it does not come back */
+  #stop(member: Member, restart: Restart | undefined): void {
     member.isStopping = true;
     this.#events.trace(() => `stop ${member.process.name}`);
     void member.stop().then(() => {
       this.#events.trace(() => `${member.process.name} has stopped`);
       member.process.crash();
-      this.#time.setTimer(() => this.spawn(member.role, keepsId ? member.id : undefined), afterMs);
+      if (restart === undefined) return;
+      const { role, isOld } = member;
+      const id = restart.keepsId ? member.id : undefined;
+      this.#time.setTimer(() => this.spawn(role, id, isOld), restart.afterMs);
     });
+  }
+
+  #upgrade(restartsOld: boolean): void {
+    this.spawn("worker");
+    const old = this.members("worker").find(({ isOld }) => isOld);
+    if (!restartsOld || old === undefined) return;
+    this.#time.setTimer(() => this.#crash(old, { afterMs: 50, keepsId: false }), OLD_RESTART_MS);
   }
 
   #stopServer(forMs: number): void {
