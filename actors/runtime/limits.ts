@@ -77,9 +77,12 @@ export const LIMITS = Object.freeze({
   journalPurgeEveryMs: 600_000,
   /** The journal keeps at least this much. */
   logAgeMsMin: 86_400_000,
-  /** Share of LOG's bytes above which the journal is purged at once, and above which its age does not count (J24). */
-  logPurgeAt: 0.8,
-  logAgeWaivedAt: 0.85,
+  /**
+   * Share of LOG's bytes above which the journal is purged at once, and above which its age does not count (J24). Both
+   * lie below the 80 % at which commands are refused: above it nothing else would ever make room.
+   */
+  logPurgeAt: 0.7,
+  logAgeWaivedAt: 0.75,
   /** Entries of a list page before it is closed. */
   listPageEntriesMax: 16,
   /** Candidates that one list call looks at. */
