@@ -84,6 +84,7 @@ export class LogOwner {
   /** Set from an announcement to its commit. */
   #endTurn: (() => void) | undefined;
   #idleMs: number = LIMITS.idlePositionMs;
+  #isShort = false;
   #unprojectedSinceMs: number | undefined;
   /** What the streams' time is ahead of the monotonic clock by, as the newest input has it. */
   #streamAheadMs: number | undefined;
@@ -158,10 +159,13 @@ export class LogOwner {
     this.#hasOthersMoved = true;
   }
 
-  /** The journal runs out of space: an idle log must not hold its purge up with an old position. */
+  /** The journal runs out of space: an idle log must not hold its purge up with an old position or watermark. */
   hurry(isShort: boolean): void {
+    this.#isShort = isShort;
     this.#idleMs = isShort ? LIMITS.idlePositionShortMs : LIMITS.idlePositionMs;
-    if (isShort) this.#wake.now();
+    if (!isShort) return;
+    this.#wake.now();
+    this.#records.wake();
   }
 
   /** Asks the owner to finish and hand the log over. */
@@ -238,7 +242,7 @@ export class LogOwner {
   /** Keeps the event watermark near the log's end also where no events are, so that replay stays short. */
   tick(): void {
     if (this.#isInDoubt()) this.#wake.now();
-    this.#events.advance().catch((error: unknown) => this.#fail(error));
+    this.#events.advance(this.#isShort).catch((error: unknown) => this.#fail(error));
   }
 
   async #work(): Promise<void> {

@@ -208,10 +208,11 @@ export class EventProjector {
       await this.#options.mark.write([], this.#options.lastCommit(), 0);
   }
 
-  /** Moves the watermark of a log that has had no events for long. */
-  async advance(): Promise<void> {
+  /** Moves the watermark of a log that has had no events for long, or at all while the journal holds too much. */
+  async advance(isShort: boolean): Promise<void> {
     const { mark, lastCommit } = this.#options;
-    if (this.#waiting.length > 0 || lastCommit() - mark.logSequence < ADVANCE_SEQUENCES_MIN) return;
+    const behindMin = isShort ? 1 : ADVANCE_SEQUENCES_MIN;
+    if (this.#waiting.length > 0 || lastCommit() - mark.logSequence < behindMin) return;
     this.#idle ??= mark.write([], lastCommit(), 0).finally(() => (this.#idle = undefined));
     await this.#idle;
   }
