@@ -47,6 +47,8 @@ export class Observer {
   readonly #report: Report;
   readonly bus: Bus;
   readonly clock: Clock;
+  /** A stream is not what it was: only the journal is followed. */
+  isDamaged = false;
   /** Told of each watermark of the bucket. */
   onMark: ((says: string) => void) | undefined;
 
@@ -57,11 +59,11 @@ export class Observer {
     this.bus = nats.connect(OBSERVER);
     const { streams } = topology;
     this.#read(streams.log, (message) => this.fold.onMessage(message));
-    this.#read(streams.actors, (message) => this.#onRecord(message));
-    this.#read(streams.events, (message) => this.#onEvent(message));
-    this.#read(streams.inbox, (message) => this.#onInput(message));
-    this.#read(streams.tasks, (message) => this.#onTask(message));
-    this.#read(streams.dead, (message) => this.#onDeadLetter(message));
+    this.#derived(streams.actors, (message) => this.#onRecord(message));
+    this.#derived(streams.events, (message) => this.#onEvent(message));
+    this.#derived(streams.inbox, (message) => this.#onInput(message));
+    this.#derived(streams.tasks, (message) => this.#onTask(message));
+    this.#derived(streams.dead, (message) => this.#onDeadLetter(message));
   }
 
   /** What is still missing before everything derived is as the journal says; undefined: nothing. */
@@ -84,6 +86,12 @@ export class Observer {
 
   #read(stream: string, onMessage: (message: StoredMessage) => void): void {
     this.bus.read({ stream, filters: [">"], from: { sequence: 1 }, onMessage });
+  }
+
+  #derived(stream: string, onMessage: (message: StoredMessage) => void): void {
+    this.#read(stream, (message) => {
+      if (!this.isDamaged) onMessage(message);
+    });
   }
 
   #follow(name: string): Followed {

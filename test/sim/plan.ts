@@ -3,6 +3,7 @@ import type { FaultRates } from "../../actors/runtime/bus/bus-memory.ts";
 import type { LIMITS } from "../../actors/runtime/limits.ts";
 import { Dice } from "./dice.ts";
 import type { Rpc, ScriptInit } from "./diary-actor.ts";
+import type { Ending as StoreEnding } from "./epilogue.ts";
 import { planFaults, type Fault } from "./plan-faults.ts";
 
 /** A command of the schedule; its op is its request id. */
@@ -81,6 +82,8 @@ export interface Plan {
   readonly keys: readonly string[];
   readonly ops: readonly Op[];
   readonly faults: readonly Fault[];
+  /** What happens to the store at last. */
+  readonly ending: StoreEnding | undefined;
   /** Workers of an old build run beside one of the new build. */
   readonly skew: Skew | undefined;
   /** Messages that one input may cause in a chain, until faults are over; undefined: as many as ever. */
@@ -102,6 +105,8 @@ const ZOMBIE_RATE = 0.1;
 /** Schedules in which many messages kill the one worker of several logs. */
 const KILLERS_RATE = 0.08;
 
+/** Schedules at whose end something happens to the store. */
+const ENDING_RATE = 0.12;
 /** Schedules with two builds. */
 const SKEW_RATE = 0.06;
 /** Schedules in which a chain of messages soon is too long. */
@@ -161,6 +166,9 @@ export function drawPlan(seed: number): Plan {
     watchesRecords,
     causalDepthMax,
     skew,
+    ending: extra.chance(ENDING_RATE)
+      ? extra.pick<StoreEnding>(["full-journal", "full-journal", "rolled-back", "created-again", "gap"])
+      : undefined,
   };
   return skew === undefined ? plan : skewed(plan, skew, extra);
 }

@@ -4,6 +4,7 @@ import { LIMITS } from "../../actors/runtime/limits.ts";
 import { CallError } from "../../actors/runtime/client.ts";
 import { Dice } from "./dice.ts";
 import { LIST } from "./diary-actor.ts";
+import { Epilogue } from "./epilogue.ts";
 import { Observer } from "./observer.ts";
 import { Oracle } from "./oracle.ts";
 import { drawPlan, type Plan } from "./plan.ts";
@@ -31,6 +32,7 @@ const REST_POLL_MS = 100;
 const QUIET_MS = 700;
 /** A watch that lost its first question asks again. */
 const WATCH_MS_MAX = 10_000;
+const EPILOGUE_MS_MAX = 90_000;
 const TRACE_LINES_MAX = 40_000;
 
 const USUAL_LIMITS = { ...LIMITS };
@@ -60,6 +62,7 @@ class Schedule {
   readonly #workload: Workload;
   readonly #watchers: Watchers;
   readonly #oracle: Oracle;
+  readonly #epilogue: Epilogue;
   readonly #isTraced: boolean;
   readonly #trace: string[] = [];
   #violation: ScheduleResult["violation"];
@@ -95,6 +98,7 @@ class Schedule {
     }
     const parts = { plan, system: this.#system, observer: this.#observer, workload: this.#workload, report };
     this.#oracle = new Oracle(parts);
+    this.#epilogue = new Epilogue({ ...parts, dice: new Dice(plan.seed, "ending") });
   }
 
   run(): ScheduleResult {
@@ -110,7 +114,7 @@ class Schedule {
       );
     process.on("unhandledRejection", onRejection);
     try {
-      this.#time.run(healMs + REST_MS_MAX + 30_000, () => this.#isDone);
+      this.#time.run(healMs + 2 * REST_MS_MAX + EPILOGUE_MS_MAX, () => this.#isDone);
     } catch (error) {
       this.#report("the simulation itself", error instanceof Error ? (error.stack ?? "") : String(error));
     } finally {
@@ -208,6 +212,11 @@ class Schedule {
     const gap = missing();
     if (gap !== undefined) this.#report("watches have no gap and no repeat", gap);
     this.#note(() => `judged by ${process.name}`);
+    const { ending } = this.#plan;
+    if (ending !== undefined) {
+      this.#note(() => `at last: ${ending}`);
+      await this.#epilogue.run(ending, member);
+    }
     this.#isDone = true;
   }
 

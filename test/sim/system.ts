@@ -42,6 +42,8 @@ export interface SystemEvents {
   readonly onDoubt: (member: Member) => void;
 }
 
+/** What a worker says of a log that it must not touch. */
+const HALTED = "the log stands still: an operator must act";
 const PROBES_MS = [0, 1, 20, 200];
 /** While nobody answers for a log, reads come from the bucket. */
 const PROBES_OF_A_SILENT_LOG_MS = [50, 250, 500];
@@ -57,6 +59,8 @@ export class System {
   readonly nats: MemoryNats;
   readonly provider: Provider;
   isCalm = false;
+  /** A stream is not what it was: workers say so. */
+  isDamaged = false;
   /** Scripts that throw or kill do so. */
   isBroken = true;
   readonly #plan: Plan;
@@ -162,6 +166,12 @@ export class System {
     for (const member of workers) if (member.isOld) this.#stop(member, undefined);
   }
 
+  /** Nothing runs any more: somebody works on the store. */
+  crashAll(): void {
+    for (const { process } of this.#members) process.crash();
+    this.isDamaged = true;
+  }
+
   /** Ends everything, so that nothing of the schedule outlives it. */
   close(): void {
     for (const { process } of this.#members) process.crash();
@@ -177,7 +187,8 @@ export class System {
     const { clock, random, bus } = process;
     const { topology } = this;
     const { trace, report } = this.#events;
-    const log = simLogger({ name: process.name, trace, report, isAlive: () => process.isAlive });
+    const isExpected = (text: string) => this.isDamaged && text === HALTED;
+    const log = simLogger({ name: process.name, trace, report, isAlive: () => process.isAlive, isExpected });
     const base = { bus, clock, random, log, topology };
     const group = GROUP[role];
     if (group !== undefined) {

@@ -113,6 +113,16 @@ export class MemoryNats {
     this.#stream(stream).setBytesMax(bytesMax);
   }
 
+  /** Somebody restores an older state of a stream. */
+  rollBack(stream: string, lastSequence: number): void {
+    this.#stream(stream).rollBack(lastSequence);
+  }
+
+  /** Somebody deletes a stream and makes it again; its sequences have come as far as the old one's. */
+  recreate(stream: string): void {
+    this.#stream(stream).recreate();
+  }
+
   /** Somebody deletes the durable consumers of a stream: what is still stored is delivered again. */
   deleteConsumers(stream: string): void {
     for (const [key, consumer] of this.#consumers) if (key.startsWith(`${stream}/`)) consumer.reset();

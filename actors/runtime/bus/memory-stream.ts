@@ -27,7 +27,7 @@ interface Change {
 
 /** One stream of the memory model: what is stored, by which rules. Time is the server's clock. */
 export class MemoryStream {
-  readonly createdAtMs: number;
+  createdAtMs: number;
   readonly #clock: Clock;
   readonly #onFire: (stream: MemoryStream, message: StoredMessage, target: string) => void;
   readonly #listeners = new Set<() => void>();
@@ -219,6 +219,21 @@ export class MemoryStream {
       purged += count;
     }
     return purged;
+  }
+
+  /** As after a restore of an older state: everything above the sequence is gone, and will be given again. */
+  rollBack(lastSequence: number): void {
+    for (let sequence = this.lastSequence; sequence > lastSequence; sequence--) {
+      this.#remove(sequence);
+      this.#slots.pop();
+    }
+    this.#holes = Math.min(this.#holes, this.#slots.length);
+  }
+
+  /** Another stream of the same name, which has come as far. */
+  recreate(): void {
+    this.purge(">");
+    this.createdAtMs = this.#clock.nowMs() + 1;
   }
 
   /** Ends all timers: the model is not used any more. */

@@ -1,0 +1,163 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { MarkSchema } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { SimActor } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
+import { CallError } from "../../actors/runtime/client.ts";
+import { LIMITS } from "../../actors/runtime/limits.ts";
+import { sleep } from "../../platform/clock.ts";
+import type { Dice } from "./dice.ts";
+import type { FoldedLog, Report } from "./fold.ts";
+import type { Observer } from "./observer.ts";
+import type { Plan } from "./plan.ts";
+import type { Member, System } from "./system.ts";
+
+/** What happens to the store once everything is judged. */
+export type Ending = "full-journal" | "rolled-back" | "created-again" | "gap";
+
+const POLL_MS = 100;
+/** J24: commands are refused from here on, once the client has looked: it does so each second. */
+const ADMISSION_AT = 0.8;
+/** Commits go on: a little less, and they are refused again. */
+const PURGED_AT = 0.75;
+const ADMISSION_SEEN_MS = 2_500;
+/** A purge comes every five seconds; what an idle log has read it writes down within another. */
+const PURGED_MS_MAX = 20_000;
+const ACCEPTED_MS_MAX = 5_000;
+const CALL_MS_MAX = 10_000;
+/** From the start of a worker to the takeover of a log whose owner is gone. */
+const TAKEN_MS = 5_000;
+
+/** What an ending needs. */
+export interface EpilogueOptions {
+  readonly plan: Plan;
+  readonly system: System;
+  readonly observer: Observer;
+  readonly dice: Dice;
+  readonly report: Report;
+}
+
+/** Faults of the store itself, at the end of some schedules: the system recovers, or stands still and says so. */
+export class Epilogue {
+  readonly #options: EpilogueOptions;
+
+  constructor(options: EpilogueOptions) {
+    this.#options = options;
+  }
+
+  async run(ending: Ending, member: Member): Promise<void> {
+    if (ending === "full-journal") await this.#fill(member);
+    else await this.#replace(ending);
+  }
+
+  /** J24: nearly full, the journal refuses commands, is purged whatever its age, and takes commands again. */
+  async #fill(member: Member): Promise<void> {
+    const { system, observer, dice, report } = this.#options;
+    const { log } = system.topology.streams;
+    const { clock } = observer;
+    const { bytes } = await observer.bus.status(log);
+    const bytesMax = Math.ceil(bytes / dice.pick([0.82, 0.87, 0.93]));
+    system.nats.setBytesMax(log, bytesMax);
+    const pressure = async () => (await observer.bus.status(log)).bytes / bytesMax;
+    const fromMs = clock.monotonicMs();
+    for (;;) {
+      await sleep(clock, POLL_MS);
+      const elapsedMs = clock.monotonicMs() - fromMs;
+      const now = await pressure();
+      if (now <= PURGED_AT) break;
+      if (now > ADMISSION_AT && elapsedMs > ADMISSION_SEEN_MS && member.client?.refusal() === undefined)
+        return report("J24 admission stops at 80 %", `the journal is ${now.toFixed(3)} full`);
+      if (elapsedMs > PURGED_MS_MAX)
+        return report(
+          "J24 a full journal is purged",
+          `${now.toFixed(3)} of it are still taken: ${await this.#held()}`,
+        );
+    }
+    await sleep(clock, ACCEPTED_MS_MAX);
+    const refusal = member.client?.refusal();
+    if (refusal !== undefined) return report("J24 admission goes on", refusal.reason);
+    await this.#open(member);
+  }
+
+  /** What every log still needs of the journal. */
+  async #held(): Promise<string> {
+    const { system, observer } = this.#options;
+    const { streams, mark, eventMark } = system.topology;
+    const held = [...observer.fold.logs.values()].map(async ({ name, last, positions }) => {
+      const [group = "", log = ""] = name.split(".");
+      const position = positions.find(({ stream }) => stream === streams.log)?.sequence ?? "-";
+      const marks = [
+        await observer.bus.last(streams.actors, mark(group, Number(log))),
+        await observer.bus.last(streams.events, eventMark(group, Number(log))),
+      ].map((stored) => (stored === undefined ? "-" : fromBinary(MarkSchema, stored.data).logSequence));
+      return `${name}@${last} has read ${position}, stored ${marks.join("/")}`;
+    });
+    return (await Promise.all(held)).join("; ");
+  }
+
+  async #open({ client }: Member): Promise<void> {
+    const { plan, report } = this.#options;
+    const [tenant = ""] = plan.tenants;
+    try {
+      const options = { requestId: "epilogue", timeoutMs: CALL_MS_MAX };
+      await client?.call(SimActor.method.open, { tenant, key: "epilogue" }, { op: "epilogue" }, options);
+    } catch (error) {
+      if (!(error instanceof CallError)) throw error;
+      report("J24 admission goes on", `a command is answered by ${String(error)}`);
+    }
+  }
+
+  /** J3, J4: a log whose inputs cannot be those that it has read stands still, the others go on. */
+  async #replace(ending: Exclude<Ending, "full-journal">): Promise<void> {
+    const { system, observer, report } = this.#options;
+    const { clock, fold } = observer;
+    system.crashAll();
+    observer.isDamaged = true;
+    await sleep(clock, LIMITS.leaseMs);
+    const stream = await this.#damage(ending);
+    const { firstSequence, lastSequence } = await observer.bus.status(stream);
+    const mustHalt = ({ positions }: FoldedLog) => {
+      const position = positions.find((it) => it.stream === stream);
+      const sequence = Number(position?.sequence ?? 0n);
+      if (ending === "gap") return sequence > 0 && firstSequence > sequence + 1;
+      return ending === "rolled-back" ? sequence > lastSequence : (position?.streamCreatedMs ?? 0n) !== 0n;
+    };
+    const logs = [...fold.logs.values()].map((log) => ({ log, last: log.last, isHalted: mustHalt(log) }));
+    // First those that only read: what others write makes a stream that was cut as long as it was.
+    const workers = [];
+    for (const role of ["analytics", "worker"] as const) {
+      workers.push(system.spawn(role));
+      await sleep(clock, LIMITS.leaseMs * 2 + TAKEN_MS);
+    }
+    for (const { log, last, isHalted } of logs) {
+      if (isHalted && log.last > last)
+        report(
+          "J4 a log stands still whose input is another one",
+          `${log.name} goes on, ${stream} is ${ending}`,
+        );
+      if (!isHalted && log.last === last && ending !== "gap")
+        // what is missing may show later
+        report("a log goes on whose input is as it was", `${log.name} stands still, ${stream} is ${ending}`);
+    }
+    const isSilent = workers.every(({ worker }) => worker?.problem() === undefined);
+    if (isSilent && logs.some(({ isHalted }) => isHalted))
+      report("J4 a log stands still whose input is another one", "no worker says that it is unwell");
+  }
+
+  /** @returns the stream that is not what it was */
+  async #damage(ending: Exclude<Ending, "full-journal">): Promise<string> {
+    const { system, observer, dice } = this.#options;
+    const { nats, topology } = system;
+    const { inbox, events, log } = topology.streams;
+    if (ending === "gap") {
+      for (const { name, last } of observer.fold.logs.values())
+        await observer.bus.purge(log, `log.${name}`, last);
+      return log;
+    }
+    const stream = dice.pick([inbox, inbox, events]);
+    if (ending === "created-again") nats.recreate(stream);
+    else {
+      const { lastSequence } = await observer.bus.status(stream);
+      nats.rollBack(stream, Math.floor(lastSequence * dice.pick([0, 0.5, 0.9])));
+    }
+    return stream;
+  }
+}
