@@ -1,6 +1,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { MarkSchema } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { SimActor } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
+import type { StreamStatus } from "../../actors/runtime/bus/bus.ts";
 import { CallError } from "../../actors/runtime/client.ts";
 import { LIMITS } from "../../actors/runtime/limits.ts";
 import { sleep } from "../../platform/clock.ts";
@@ -25,6 +26,8 @@ const ACCEPTED_MS_MAX = 5_000;
 const CALL_MS_MAX = 10_000;
 /** From the start of a worker to the takeover of a log whose owner is gone. */
 const TAKEN_MS = 5_000;
+
+const STANDS_STILL = "J4 a log stands still whose input is another one";
 
 /** What an ending needs. */
 export interface EpilogueOptions {
@@ -113,33 +116,27 @@ export class Epilogue {
     observer.isDamaged = true;
     await sleep(clock, LIMITS.leaseMs);
     const stream = await this.#damage(ending);
-    const { firstSequence, lastSequence } = await observer.bus.status(stream);
-    const mustHalt = ({ positions }: FoldedLog) => {
-      const position = positions.find((it) => it.stream === stream);
-      const sequence = Number(position?.sequence ?? 0n);
-      if (ending === "gap") return sequence > 0 && firstSequence > sequence + 1;
-      return ending === "rolled-back" ? sequence > lastSequence : (position?.streamCreatedMs ?? 0n) !== 0n;
-    };
-    const logs = [...fold.logs.values()].map((log) => ({ log, last: log.last, isHalted: mustHalt(log) }));
+    const before = await observer.bus.status(stream);
+    const logs = [...fold.logs.values()].map((log) => ({ log, last: log.last, positions: log.positions }));
     // First those that only read: what others write makes a stream that was cut as long as it was.
     const workers = [];
     for (const role of ["analytics", "worker"] as const) {
       workers.push(system.spawn(role));
       await sleep(clock, LIMITS.leaseMs * 2 + TAKEN_MS);
     }
-    for (const { log, last, isHalted } of logs) {
-      if (isHalted && log.last > last)
-        report(
-          "J4 a log stands still whose input is another one",
-          `${log.name} goes on, ${stream} is ${ending}`,
-        );
-      if (!isHalted && log.last === last && ending !== "gap")
-        // what is missing may show later
+    // Where logs that go on purge, more is gone than when the others were taken over.
+    const after = ending === "gap" ? before : await observer.bus.status(stream);
+    const strange = logs.filter(({ positions }) => isAnother(ending, stream, after, positions));
+    for (const { log, last, positions } of logs) {
+      const goesOn = log.last > last;
+      if (goesOn && isAnother(ending, stream, after, positions))
+        report(STANDS_STILL, `${log.name} goes on, ${stream} is ${ending}`);
+      // What is missing in a gap may show later.
+      if (!goesOn && ending !== "gap" && !isAnother(ending, stream, before, positions))
         report("a log goes on whose input is as it was", `${log.name} stands still, ${stream} is ${ending}`);
     }
     const isSilent = workers.every(({ worker }) => worker?.problem() === undefined);
-    if (isSilent && logs.some(({ isHalted }) => isHalted))
-      report("J4 a log stands still whose input is another one", "no worker says that it is unwell");
+    if (isSilent && strange.length > 0) report(STANDS_STILL, "no worker says that it is unwell");
   }
 
   /** @returns the stream that is not what it was */
@@ -160,4 +157,17 @@ export class Epilogue {
     }
     return stream;
   }
+}
+
+/** True if a log with these positions has certainly read another stream than this one. */
+function isAnother(
+  ending: Ending,
+  stream: string,
+  { firstSequence, lastSequence }: StreamStatus,
+  positions: FoldedLog["positions"],
+): boolean {
+  const position = positions.find((it) => it.stream === stream);
+  const sequence = Number(position?.sequence ?? 0n);
+  if (ending === "gap") return sequence > 0 && firstSequence > sequence + 1;
+  return ending === "rolled-back" ? sequence > lastSequence : (position?.streamCreatedMs ?? 0n) !== 0n;
 }

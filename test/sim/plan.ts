@@ -82,6 +82,8 @@ export interface Plan {
   readonly keys: readonly string[];
   readonly ops: readonly Op[];
   readonly faults: readonly Fault[];
+  /** How long the server knows the id of a message; two minutes are longer than any schedule. */
+  readonly dedupeWindowMs: number;
   /** What happens to the store at last. */
   readonly ending: StoreEnding | undefined;
   /** Workers of an old build run beside one of the new build. */
@@ -169,6 +171,7 @@ export function drawPlan(seed: number): Plan {
     ending: extra.chance(ENDING_RATE)
       ? extra.pick<StoreEnding>(["full-journal", "full-journal", "rolled-back", "created-again", "gap"])
       : undefined,
+    dedupeWindowMs: extra.pick([120_000, 120_000, 500, 0]),
   };
   return skew === undefined ? plan : skewed(plan, skew, extra);
 }

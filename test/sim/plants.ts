@@ -401,4 +401,11 @@ export const PLANTS: readonly Plant[] = [
     "this.#idleMs = isShort ? LIMITS.idlePositionShortMs : LIMITS.idlePositionMs;",
     "this.#idleMs = LIMITS.idlePositionMs;",
   ),
+  planted(
+    "J9",
+    "dead-letters-rely-on-message-ids",
+    "log/derived.ts",
+    "const once = { messageId: id, expectLastSequence: 0 };",
+    "const once = { messageId: id };",
+  ),
 ];

@@ -7,6 +7,7 @@ import {
 } from "../../actors/runtime/bus/bus-memory.ts";
 import type { ActorClient } from "../../actors/runtime/client.ts";
 import { startTaskWorker } from "../../actors/runtime/tasks/task-worker.ts";
+import { streamPlans } from "../../actors/runtime/bus/stream-plan.ts";
 import { createTopology, type Topology } from "../../actors/runtime/topology.ts";
 import { startWorker, type Worker } from "../../actors/runtime/worker/worker.ts";
 import { Dice } from "./dice.ts";
@@ -75,11 +76,13 @@ export class System {
     this.#time = time;
     this.#events = events;
     this.#dice = new Dice(plan.seed, "system");
-    const { logs, analyticsLogs, replicas, seed } = plan;
+    const { logs, analyticsLogs, replicas, seed, dedupeWindowMs } = plan;
     this.topology = createTopology({ logs, analyticsLogs });
     const clock = time.clock();
     const faults = exceptObserver(randomFaults(new Dice(seed, "requests").random, plan.rates));
     this.nats = new MemoryNats({ clock, random: new Dice(seed, "routes").random, faults });
+    const plans = streamPlans(this.topology, { replicas });
+    this.nats.createStreams(plans.map((stream) => ({ ...stream, dedupeWindowMs })));
     this.nats.ensure(this.topology, { replicas });
     const onOddity = (text: string) => events.report("tasks keep their key", text);
     this.provider = new Provider(new Dice(seed, "provider"), plan.provider, () => this.isCalm, onOddity);
