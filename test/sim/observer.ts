@@ -82,7 +82,8 @@ export class Observer {
       const next = log.events[events];
       if (next !== undefined) return `event ${log.name} ${next.place} is not in EVENTS`;
     }
-    for (const id of this.fold.tasks.keys()) if (!this.tasks.has(id)) return `task ${id} is not in TASKS`;
+    for (const [id, task] of this.fold.tasks)
+      if (!this.tasks.has(id) && this.#isOpen(task)) return `task ${id} is not in TASKS`;
     for (const id of this.fold.deadLetters.keys())
       if (!this.deadLetters.has(id)) return `dead letter ${id} is not in DEAD`;
     return undefined;

@@ -10,8 +10,9 @@ import {
 } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
 import { LIST_KIND } from "../../actors/runtime/step/step-context.ts";
 import type { ScriptInit } from "./diary-actor.ts";
-import type { Report } from "./fold.ts";
+import type { Report, Version } from "./fold.ts";
 import type { Observer } from "./observer.ts";
+import { isShortLived } from "./plan-short-lived.ts";
 import type { CallOp, Op, Plan, PoisonOp } from "./plan.ts";
 import type { Fault } from "./plan-faults.ts";
 import type { System } from "./system.ts";
@@ -26,6 +27,8 @@ interface OpInfo {
   readonly kind: "call" | "parcel" | "alarm";
   /** Messages in a row that led to it. */
   readonly depth: number;
+  /** It may open its actor. */
+  readonly creates: boolean;
 }
 
 /** What the oracle needs. */
@@ -87,6 +90,7 @@ export class Oracle {
     this.#checkCalls(states);
     this.#checkDeadLetters();
     this.#checkDepths();
+    this.#checkLives();
     this.#checkTotals(states);
   }
 
@@ -117,21 +121,22 @@ export class Oracle {
     return new Map([...this.#states()].map(([name, { events }]) => [name.slice("sim.".length), events]));
   }
 
-  #index({ tenant, key, script }: CallOp): void {
+  #index({ tenant, key, script, method }: CallOp): void {
     const add = (
       at: ScriptInit | undefined,
       to: string,
       parent: string | undefined,
       kind: OpInfo["kind"],
       depth: number,
+      creates: boolean,
     ) => {
       if (at?.op === undefined) return;
-      this.#ops.set(at.op, { script: at, name: `sim.${tenant}.${to}`, parent, kind, depth });
-      for (const { script: next, to: target = "" } of at.sends ?? [])
-        add(next, target, at.op, "parcel", depth + 1);
-      for (const { script: next } of at.arms ?? []) add(next, to, at.op, "alarm", 0);
+      this.#ops.set(at.op, { script: at, name: `sim.${tenant}.${to}`, parent, kind, depth, creates });
+      for (const { script: next, to: target = "", touches } of at.sends ?? [])
+        add(next, target, at.op, "parcel", depth + 1, touches !== true);
+      for (const { script: next } of at.arms ?? []) add(next, to, at.op, "alarm", 0, false);
     };
-    add(script, key, undefined, "call", 0);
+    add(script, key, undefined, "call", 0, method === "open");
   }
 
   #states(): Map<string, SimState> {
@@ -139,7 +144,8 @@ export class Oracle {
     const states = new Map<string, SimState>();
     for (const [name, versions] of fold.records) {
       const version = versions.at(-1);
-      if (version !== undefined && name.startsWith("sim.")) states.set(name, fold.state(version));
+      if (version !== undefined && name.startsWith("sim.") && !isShortLived(keyOf(name)))
+        states.set(name, fold.state(version));
     }
     return states;
   }
@@ -147,8 +153,12 @@ export class Oracle {
   #unfinishedTask(states: ReadonlyMap<string, SimState>): string | undefined {
     const { observer, system } = this.#options;
     for (const [id, { kind, tenant, key }] of observer.fold.tasks) {
-      if (!system.provider.charges.has(id)) return `task ${id} has never reached the provider`;
-      const outcomes = states.get(`${kind}.${tenant}.${key}`)?.tasks[id]?.outcomes ?? [];
+      const name = `${kind}.${tenant}.${key}`;
+      const state = isShortLived(key) ? this.#stateWith(name, (s) => isHeard(s, id)) : states.get(name);
+      const outcomes = state?.tasks[id]?.outcomes ?? [];
+      // While its owners could not work its time may pass: it is lost before it was ever stored.
+      if (!system.provider.charges.has(id) && !outcomes.includes("lost"))
+        return `task ${id} has never reached the provider`;
       if (observer.done.has(id) && !this.#isOutcomeDead(id) && !outcomes.includes("done"))
         return `task ${id} is done, its actor has heard ${outcomes.join(",") || "nothing"}`;
     }
@@ -166,6 +176,7 @@ export class Oracle {
       const versions = fold.records.get(`sim.${tenant}.${key}`);
       const last = versions?.at(-1);
       if (last !== undefined && fold.state(last).diary.includes(op)) continue;
+      if (isShortLived(key)) continue; // it is gone, or was when the command came
       if (last !== undefined && fold.meta(last).answers.some(({ requestId }) => requestId === op)) continue;
       if (this.#letterOf(op) !== undefined) continue;
       const isAbsent = last === undefined || fold.meta(last).revision === 0n || record.op.method !== "open";
@@ -318,6 +329,7 @@ export class Oracle {
   #checkCall({ op, answer, isDoubtful }: CallRecord, states: ReadonlyMap<string, SimState>): void {
     const { report, observer } = this.#options;
     const { script, tenant, key, method } = op;
+    if (isShortLived(key)) return;
     const isApplied = states.get(`sim.${tenant}.${key}`)?.diary.includes(script.op) === true;
     const name = `${script.op} to ${tenant}.${key}`;
     if (answer?.startsWith("ok") === true && !isApplied)
@@ -385,6 +397,60 @@ export class Oracle {
     return reason === "UNKNOWN_METHOD" && this.#options.plan.skew?.isCalm === false;
   }
 
+  /** The first version of the record that is so. */
+  #stateWith(name: string, isSo: (state: SimState) => boolean): SimState | undefined {
+    const { fold } = this.#options.observer;
+    const version = fold.records.get(name)?.find((it) => isSo(fold.state(it)));
+    return version && fold.state(version);
+  }
+
+  /** J22: a record is made by what creates it, and goes only when its time is over and nothing is open. */
+  #checkLives(): void {
+    const { fold } = this.#options.observer;
+    for (const [name, versions] of fold.records) {
+      if (!name.startsWith("sim.")) continue;
+      let before: Version | undefined;
+      for (const version of versions) {
+        const isBorn = before === undefined || fold.meta(version).revision < fold.meta(before).revision;
+        if (before !== undefined && isBorn) this.#checkEnd(name, before, version);
+        if (isBorn || fold.state(before ?? version).diary.length === 0) this.#checkBirth(name, version);
+        before = version;
+      }
+      if (before !== undefined) this.#checkLast(name, before);
+    }
+  }
+
+  #checkEnd(name: string, last: Version, next: Version): void {
+    const { fold } = this.#options.observer;
+    const { timers, tasks, waiters, ttlSeconds } = fold.meta(last);
+    const isOpen = timers.length + tasks.length + waiters.length > 0;
+    const livedMs = next.atMs - last.atMs;
+    if (isOpen || ttlSeconds === 0 || livedMs < ttlSeconds * 1_000)
+      this.#options.report(
+        "J22 a record goes when its time is over and nothing is open",
+        `${name}@${last.sequence} is gone after ${livedMs} ms, ${timers.length} timers, ${tasks.length} tasks`,
+      );
+  }
+
+  #checkBirth(name: string, version: Version): void {
+    const [op] = this.#options.observer.fold.state(version).diary;
+    const creates = op === undefined || this.#ops.get(op)?.creates === true;
+    if (!creates)
+      this.#options.report("J22 only what creates meets an absent record", `${name}: ${op} opens it`);
+  }
+
+  /** What was only refused goes after two days; once it is opened it stays, unless it asks for its end. */
+  #checkLast(name: string, version: Version): void {
+    const { fold } = this.#options.observer;
+    const { revision, ttlSeconds } = fold.meta(version);
+    const { anomalies, diary } = fold.state(version);
+    const asked = diary.reduce((ttl, op) => this.#ops.get(op)?.script.ttlSeconds || ttl, 0);
+    if (revision > 0n && ttlSeconds !== asked)
+      this.#options.report("J22 a record stays as long as asked", `${name}: ${ttlSeconds} s, not ${asked}`);
+    const [anomaly] = anomalies;
+    if (anomaly !== undefined) this.#options.report("no anomalies", `${name}: ${anomaly}`);
+  }
+
   #isTooDeep(letter: DeadLetter): boolean {
     const { causalDepthMax = Infinity } = this.#options.plan;
     // Only what comes from outside opens an actor, and puts it into its list.
@@ -447,6 +513,14 @@ const FATAL: readonly Fault["type"][] = [
   "full",
   "join",
 ];
+
+function keyOf(name: string): string {
+  return name.slice(name.lastIndexOf(".") + 1);
+}
+
+function isHeard({ tasks }: SimState, id: string): boolean {
+  return tasks[id]?.outcomes.includes("done") === true;
+}
 
 /** The script that a dead letter holds, by name. */
 function opOf({ entry }: DeadLetter): string | undefined {

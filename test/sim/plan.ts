@@ -5,6 +5,7 @@ import { Dice } from "./dice.ts";
 import type { Rpc, ScriptInit } from "./diary-actor.ts";
 import type { Ending as StoreEnding } from "./epilogue.ts";
 import { planFaults, type Fault } from "./plan-faults.ts";
+import { planShortLived } from "./plan-short-lived.ts";
 
 /** A command of the schedule; its op is its request id. */
 export interface CallOp {
@@ -107,6 +108,8 @@ const ZOMBIE_RATE = 0.1;
 /** Schedules in which many messages kill the one worker of several logs. */
 const KILLERS_RATE = 0.08;
 
+/** Schedules with actors whose records go. */
+const SHORT_LIVED_RATE = 0.1;
 /** Schedules at whose end something happens to the store. */
 const ENDING_RATE = 0.12;
 /** Schedules with two builds. */
@@ -173,7 +176,13 @@ export function drawPlan(seed: number): Plan {
       : undefined,
     dedupeWindowMs: extra.pick([120_000, 120_000, 500, 0]),
   };
-  return skew === undefined ? plan : skewed(plan, skew, extra);
+  if (skew !== undefined) return skewed(plan, skew, extra);
+  if (!extra.chance(SHORT_LIVED_RATE)) return plan;
+  // Late enough that what was opened first may be gone by then.
+  const lateMs = Math.max(opsUntilMs, 2_800);
+  const short = planShortLived(extra, tenants[0] ?? "", lateMs);
+  const more = { ops: [...plan.ops, ...short].toSorted((a, b) => a.atMs - b.atMs) };
+  return { ...plan, ...more, healMs: Math.max(healMs, lateMs + 200) };
 }
 
 function drawSkew(dice: Dice): Skew {

@@ -408,4 +408,32 @@ export const PLANTS: readonly Plant[] = [
     "const once = { messageId: id, expectLastSequence: 0 };",
     "const once = { messageId: id };",
   ),
+  planted(
+    "J22",
+    "a-record-goes-though-something-is-open",
+    "log/projector.ts",
+    "const ttlSeconds = isAtRest ? meta.ttlSeconds : 0;",
+    "const ttlSeconds = isAtRest ? meta.ttlSeconds : (meta?.ttlSeconds ?? 0);",
+  ),
+  planted(
+    "J22",
+    "any-message-opens-an-actor",
+    "step/step.ts",
+    "if (working.meta.revision === 0n && !definition.creates.has(entry.method)) {",
+    "if (false) {",
+  ),
+  planted(
+    "J22",
+    "any-command-opens-an-actor",
+    "step/step-request.ts",
+    "if (creating && !definition.creates.has(entry.method)) {",
+    "if (false) {",
+  ),
+  planted(
+    "J22",
+    "an-opened-record-goes-with-its-refusals",
+    "step/step-run.ts",
+    "    meta.ttlSeconds = 0;\n",
+    "",
+  ),
 ];

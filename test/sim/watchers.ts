@@ -3,6 +3,7 @@ import { CallError, type RecordUpdate, type StoredEvent, type Watch } from "../.
 import { sleep } from "../../platform/clock.ts";
 import type { Dice } from "./dice.ts";
 import type { Report } from "./fold.ts";
+import { isShortLived } from "./plan-short-lived.ts";
 import type { Observer } from "./observer.ts";
 import type { Plan } from "./plan.ts";
 import type { Member } from "./system.ts";
@@ -77,6 +78,7 @@ export class Watchers {
     for (const { tenant, told, process } of this.#records) {
       for (const [name, sequence] of process.isAlive ? this.#observer.newest : []) {
         const [kind, owner, key = ""] = name.split(".");
+        if (isShortLived(key)) continue;
         if (kind === "sim" && owner === tenant && told.get(key) !== sequence)
           return `${process.name}: ${name} is at ${sequence}, told is ${told.get(key)}`;
       }

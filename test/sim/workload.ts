@@ -11,6 +11,7 @@ import { DomainError } from "../../actors/runtime/domain-error.ts";
 import type { Dice } from "./dice.ts";
 import type { Report } from "./fold.ts";
 import type { Observer } from "./observer.ts";
+import { isShortLived } from "./plan-short-lived.ts";
 import type { CallOp, PoisonOp, ReadOp } from "./plan.ts";
 import type { Member, System } from "./system.ts";
 
@@ -89,6 +90,7 @@ export class Workload {
       if (client === undefined) throw new Error("there is a client after healing");
       if (record.answer === undefined && this.#dice.chance(0.7)) void this.#call(client, record, true);
       else if (record.answer !== undefined && this.#dice.chance(0.2)) void this.#call(client, record, true);
+      if (isShortLived(record.op.key)) continue; // its key ends with the record
       if (record.answer?.startsWith("ok") === true && this.#dice.chance(0.1))
         void this.#misuse(client, record);
     }
@@ -133,8 +135,9 @@ export class Workload {
     const name = `sim.${tenant}.${key}`;
     this.#trace(() => `answer ${script.op}: ok ${diary}`);
     if (op !== script.op) this.#report("one consistent answer", `${script.op} is answered for ${op}`);
-    const version = this.#observer.fold.latest(name);
-    if (version === undefined || !this.#observer.fold.state(version).diary.includes(op))
+    const { fold } = this.#observer;
+    const versions = fold.records.get(name)?.slice(isShortLived(key) ? 0 : -1) ?? [];
+    if (!versions.some((version) => fold.state(version).diary.includes(op)))
       this.#report("answered only after the commit", `${op} of ${name} is answered and not committed`);
     this.#answered(record, `ok ${diary}`);
     for (const { acked } of [this.#all, this.#knowledge(client)]) {
@@ -145,6 +148,7 @@ export class Workload {
   }
 
   #answered(record: CallRecord, answer: string): void {
+    if (isShortLived(record.op.key)) return void (record.answer ??= answer); // its key ends with the record
     if (record.answer === "dead") record.answer = undefined; // a defect is not remembered: the repeat is tried again
     if (answer === "dead" && record.answer !== undefined && this.#diedFirst(record)) return;
     record.answer ??= answer;
