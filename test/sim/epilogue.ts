@@ -83,13 +83,14 @@ export class Epilogue {
   /** What every log still needs of the journal. */
   async #held(): Promise<string> {
     const { system, observer } = this.#options;
-    const { streams, mark, eventMark } = system.topology;
+    const { topology } = system;
+    const { streams } = topology;
     const held = [...observer.fold.logs.values()].map(async ({ name, last, positions }) => {
       const [group = "", log = ""] = name.split(".");
       const position = positions.find(({ stream }) => stream === streams.log)?.sequence ?? "-";
       const marks = [
-        await observer.bus.last(streams.actors, mark(group, Number(log))),
-        await observer.bus.last(streams.events, eventMark(group, Number(log))),
+        await observer.bus.last(streams.actors, topology.mark(group, Number(log))),
+        await observer.bus.last(streams.events, topology.eventMark(group, Number(log))),
       ].map((stored) => (stored === undefined ? "-" : fromBinary(MarkSchema, stored.data).logSequence));
       return `${name}@${last} has read ${position}, stored ${marks.join("/")}`;
     });

@@ -1,5 +1,5 @@
 import { registerHooks } from "node:module";
-import { OPEN_LIMITS, type Plant } from "./plants.ts";
+import { OPEN_LIMITS, type Plant } from "./plant.ts";
 
 const RUNTIME = new URL("../../actors/runtime/", import.meta.url).href;
 

@@ -1,35 +1,19 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import type { DeadLetter } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import {
-  AlarmSchema,
   Ending,
-  ParcelSchema,
-  ScriptSchema,
   type SimState,
   SimTotalsSchema,
 } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
-import { LIST_KIND } from "../../actors/runtime/step/step-context.ts";
-import type { ScriptInit } from "./diary-actor.ts";
-import type { Report, Version } from "./fold.ts";
+import type { Report } from "./fold.ts";
+import { LetterOracle, opOf } from "./letter-oracle.ts";
+import { LifeOracle } from "./life-oracle.ts";
 import type { Observer } from "./observer.ts";
 import { isShortLived } from "./plan-short-lived.ts";
-import type { CallOp, Op, Plan, PoisonOp } from "./plan.ts";
-import type { Fault } from "./plan-faults.ts";
+import type { Plan } from "./plan.ts";
+import { type OpInfo, plannedOps } from "./planned-ops.ts";
 import type { System } from "./system.ts";
 import { START_MS } from "./virtual-time.ts";
 import type { CallRecord, Workload } from "./workload.ts";
-
-/** Where a script must be found, and what it follows from. */
-interface OpInfo {
-  readonly script: ScriptInit;
-  readonly name: string;
-  readonly parent: string | undefined;
-  readonly kind: "call" | "parcel" | "alarm";
-  /** Messages in a row that led to it. */
-  readonly depth: number;
-  /** It may open its actor. */
-  readonly creates: boolean;
-}
 
 /** What the oracle needs. */
 export interface OracleOptions {
@@ -43,13 +27,17 @@ export interface OracleOptions {
 /** Knows from the plan alone what must have come of each command that was applied. */
 export class Oracle {
   readonly #options: OracleOptions;
-  readonly #ops = new Map<string, OpInfo>();
-  /** Dead letters have been sent again: from now on their messages must be applied, too. */
-  isRedriven = false;
+  readonly #ops: ReadonlyMap<string, OpInfo>;
+  readonly #lives: LifeOracle;
+  readonly letters: LetterOracle;
 
   constructor(options: OracleOptions) {
+    const { plan, observer, report } = options;
     this.#options = options;
-    for (const op of options.plan.ops) if (op.type === "call") this.#index(op);
+    this.#ops = plannedOps(plan);
+    const parts = { plan, report, ops: this.#ops, fold: observer.fold };
+    this.letters = new LetterOracle(parts);
+    this.#lives = new LifeOracle(parts);
   }
 
   /** What keeps the system from being at rest; undefined: nothing. */
@@ -64,12 +52,14 @@ export class Oracle {
       const version = versions.at(-1);
       if (version === undefined) continue;
       const { timers, tasks } = fold.meta(version);
-      const timer = timers.find(({ arm }) => !this.#isFiringDead(arm));
+      const timer = timers.find(({ arm }) => !this.letters.isFiringDead(arm));
       if (timer !== undefined) return `${name} has the timer ${timer.name} (${timer.arm}) armed`;
       const task = tasks.find(({ givenUp }) => !givenUp);
       if (task !== undefined) return `${name} has the task ${task.id} open`;
     }
-    const poison = plan.ops.find((op) => op.type === "poison" && this.#lettersOfPoison(op).length === 0);
+    const poison = plan.ops.find(
+      (op) => op.type === "poison" && this.letters.lettersOfPoison(op).length === 0,
+    );
     if (poison?.type === "poison") return `the poison ${poison.op} is not in the dead letters`;
     const states = this.#states();
     return (
@@ -88,21 +78,10 @@ export class Oracle {
     this.#checkOrder(states);
     this.#checkMoney(states);
     this.#checkCalls(states);
-    this.#checkDeadLetters();
+    this.letters.check();
     this.#checkDepths();
-    this.#checkLives();
+    this.#lives.check();
     this.#checkTotals(states);
-  }
-
-  /** Ids of the dead letters whose message must come to be applied once it is sent again. */
-  redrivable(): readonly string[] {
-    const { fold } = this.#options.observer;
-    return [...fold.deadLetters.values()].filter((letter) => this.#isRedrivable(letter)).map(({ id }) => id);
-  }
-
-  #isRedrivable(letter: DeadLetter): boolean {
-    if (letter.entry === undefined) return false;
-    return REDRIVABLE.has(letter.reason) || (letter.reason === "UNKNOWN_METHOD" && !this.#isPoison(letter));
   }
 
   /** Names of actors that are to be in the list of a tenant. */
@@ -119,24 +98,6 @@ export class Oracle {
   /** Events of each actor, by `tenant.key`. */
   eventCounts(): ReadonlyMap<string, number> {
     return new Map([...this.#states()].map(([name, { events }]) => [name.slice("sim.".length), events]));
-  }
-
-  #index({ tenant, key, script, method }: CallOp): void {
-    const add = (
-      at: ScriptInit | undefined,
-      to: string,
-      parent: string | undefined,
-      kind: OpInfo["kind"],
-      depth: number,
-      creates: boolean,
-    ) => {
-      if (at?.op === undefined) return;
-      this.#ops.set(at.op, { script: at, name: `sim.${tenant}.${to}`, parent, kind, depth, creates });
-      for (const { script: next, to: target = "", touches } of at.sends ?? [])
-        add(next, target, at.op, "parcel", depth + 1, touches !== true);
-      for (const { script: next } of at.arms ?? []) add(next, to, at.op, "alarm", 0, false);
-    };
-    add(script, key, undefined, "call", 0, method === "open");
   }
 
   #states(): Map<string, SimState> {
@@ -159,7 +120,7 @@ export class Oracle {
       // While its owners could not work its time may pass: it is lost before it was ever stored.
       if (!system.provider.charges.has(id) && !outcomes.includes("lost"))
         return `task ${id} has never reached the provider`;
-      if (observer.done.has(id) && !this.#isOutcomeDead(id) && !outcomes.includes("done"))
+      if (observer.done.has(id) && !this.letters.isOutcomeDead(id) && !outcomes.includes("done"))
         return `task ${id} is done, its actor has heard ${outcomes.join(",") || "nothing"}`;
     }
     return undefined;
@@ -178,33 +139,12 @@ export class Oracle {
       if (last !== undefined && fold.state(last).diary.includes(op)) continue;
       if (isShortLived(key)) continue; // it is gone, or was when the command came
       if (last !== undefined && fold.meta(last).answers.some(({ requestId }) => requestId === op)) continue;
-      if (this.#letterOf(op) !== undefined) continue;
+      if (this.letters.letterOf(op) !== undefined) continue;
       const isAbsent = last === undefined || fold.meta(last).revision === 0n || record.op.method !== "open";
       if (isAbsent && record.op.method !== "open") continue; // it met no actor: refused, and not remembered
       return `command ${op}, accepted at ${atMs}, is not applied`;
     }
     return undefined;
-  }
-
-  #letterOf(op: string): DeadLetter | undefined {
-    for (const letter of this.#options.observer.fold.deadLetters.values())
-      if (opOf(letter) === op) return letter;
-    return undefined;
-  }
-
-  /** The firing of a timer waits to be sent again. */
-  #isFiringDead(arm: string): boolean {
-    const { deadLetters } = this.#options.observer.fold;
-    const isOf = ({ entry }: DeadLetter) => entry?.source.case === "firing" && entry.source.value.arm === arm;
-    return !this.isRedriven && [...deadLetters.values()].some(isOf);
-  }
-
-  /** The outcome killed its owners, or was announced when something else did, and waits to be sent again. */
-  #isOutcomeDead(task: string): boolean {
-    const { deadLetters } = this.#options.observer.fold;
-    const isOf = ({ entry }: DeadLetter) =>
-      entry?.source.case === "outcome" && entry.source.value.task === task;
-    return !this.isRedriven && [...deadLetters.values()].some(isOf);
   }
 
   /** What an applied script has caused must be applied, too. */
@@ -215,16 +155,12 @@ export class Oracle {
           const child = script?.op ?? "";
           const target = this.#ops.get(child)?.name ?? "";
           const isThere = states.get(target)?.diary.includes(child) === true;
-          if (!isThere && !this.#mayBeMissing(this.#letterOf(child)))
+          if (!isThere && !this.letters.mayBeMissing(this.letters.letterOf(child)))
             return `message ${child} of ${op} (${name}) has not reached ${to}`;
         }
       }
     }
     return undefined;
-  }
-
-  #mayBeMissing(letter: DeadLetter | undefined): boolean {
-    return letter !== undefined && (!this.isRedriven || letter.reason === "NOT_FOUND");
   }
 
   /** Projections that have not seen all events. */
@@ -343,58 +279,8 @@ export class Oracle {
     if (answer === "no NOT_FOUND" && method === "open") report("refusals as asked for", `${name}: ${answer}`);
     if (answer === "no ALREADY_OPEN" && method !== "open")
       report("refusals as asked for", `${name}: ${answer}`);
-    if (answer === "dead" && this.#letterOf(script.op) === undefined) report("dead letters are kept", name);
-  }
-
-  #lettersOfPoison({ op }: PoisonOp): readonly DeadLetter[] {
-    const isOf = ({ entry, raw }: DeadLetter) =>
-      entry?.trace === op || Buffer.from(raw).toString("latin1").endsWith(op);
-    return [...this.#options.observer.fold.deadLetters.values()].filter(isOf);
-  }
-
-  /** What is announced when its process is killed from outside cannot be told from what has killed it. */
-  #mayHaveKilled(letter: DeadLetter): boolean {
-    const { plan, observer } = this.#options;
-    if (observer.fold.announced === 0) return false;
-    const isPeaceful = !plan.faults.some(({ type }) => FATAL.includes(type));
-    return !isPeaceful || this.#ops.get(opOf(letter) ?? "")?.script.ending === Ending.KILL;
-  }
-
-  /** Only what was planted, and each once. */
-  #checkDeadLetters(): void {
-    const { plan, observer, report } = this.#options;
-    const { fold } = observer;
-    for (const op of plan.ops) {
-      if (op.type !== "poison") continue;
-      const count = this.#lettersOfPoison(op).length;
-      if (count !== 1) report("poison stays local", `${op.op} (${op.kind}) is in ${count} dead letters`);
-    }
-    const endings = [...this.#ops.values()].map(({ script }) => script.ending);
-    for (const letter of fold.deadLetters.values()) {
-      const { reason, error } = letter;
-      if (this.#isPoison(letter) || this.#isOfNoBuild(letter)) continue;
-      if (reason === "NOT_FOUND" && letter.entry?.method === "Touch") continue;
-      const isPlanted =
-        reason === "HANDLER_FAILED"
-          ? endings.includes(Ending.THROW) && error.endsWith(" throws")
-          : reason === "TOO_LARGE"
-            ? plan.isTight
-            : reason === "TOO_DEEP"
-              ? this.#isTooDeep(letter)
-              : reason === "CRASH_LOOP" && this.#mayHaveKilled(letter);
-      if (!isPlanted) report("no dead letters but the planted ones", `${letter.id}: ${reason}: ${error}`);
-    }
-  }
-
-  #isPoison({ reason, entry }: DeadLetter): boolean {
-    if (reason === "UNDECODABLE") return true;
-    const isOf = (op: Op) => op.type === "poison" && op.op === entry?.trace;
-    return reason.startsWith("UNKNOWN_") && this.#options.plan.ops.some(isOf);
-  }
-
-  /** No worker of the new build was there, or none that was heard of. */
-  #isOfNoBuild({ reason }: DeadLetter): boolean {
-    return reason === "UNKNOWN_METHOD" && this.#options.plan.skew?.isCalm === false;
+    if (answer === "dead" && this.letters.letterOf(script.op) === undefined)
+      report("dead letters are kept", name);
   }
 
   /** The first version of the record that is so. */
@@ -402,60 +288,6 @@ export class Oracle {
     const { fold } = this.#options.observer;
     const version = fold.records.get(name)?.find((it) => isSo(fold.state(it)));
     return version && fold.state(version);
-  }
-
-  /** J22: a record is made by what creates it, and goes only when its time is over and nothing is open. */
-  #checkLives(): void {
-    const { fold } = this.#options.observer;
-    for (const [name, versions] of fold.records) {
-      if (!name.startsWith("sim.")) continue;
-      let before: Version | undefined;
-      for (const version of versions) {
-        const isBorn = before === undefined || fold.meta(version).revision < fold.meta(before).revision;
-        if (before !== undefined && isBorn) this.#checkEnd(name, before, version);
-        if (isBorn || fold.state(before ?? version).diary.length === 0) this.#checkBirth(name, version);
-        before = version;
-      }
-      if (before !== undefined) this.#checkLast(name, before);
-    }
-  }
-
-  #checkEnd(name: string, last: Version, next: Version): void {
-    const { fold } = this.#options.observer;
-    const { timers, tasks, waiters, ttlSeconds } = fold.meta(last);
-    const isOpen = timers.length + tasks.length + waiters.length > 0;
-    const livedMs = next.atMs - last.atMs;
-    if (isOpen || ttlSeconds === 0 || livedMs < ttlSeconds * 1_000)
-      this.#options.report(
-        "J22 a record goes when its time is over and nothing is open",
-        `${name}@${last.sequence} is gone after ${livedMs} ms, ${timers.length} timers, ${tasks.length} tasks`,
-      );
-  }
-
-  #checkBirth(name: string, version: Version): void {
-    const [op] = this.#options.observer.fold.state(version).diary;
-    const creates = op === undefined || this.#ops.get(op)?.creates === true;
-    if (!creates)
-      this.#options.report("J22 only what creates meets an absent record", `${name}: ${op} opens it`);
-  }
-
-  /** What was only refused goes after two days; once it is opened it stays, unless it asks for its end. */
-  #checkLast(name: string, version: Version): void {
-    const { fold } = this.#options.observer;
-    const { revision, ttlSeconds } = fold.meta(version);
-    const { anomalies, diary } = fold.state(version);
-    const asked = diary.reduce((ttl, op) => this.#ops.get(op)?.script.ttlSeconds || ttl, 0);
-    if (revision > 0n && ttlSeconds !== asked)
-      this.#options.report("J22 a record stays as long as asked", `${name}: ${ttlSeconds} s, not ${asked}`);
-    const [anomaly] = anomalies;
-    if (anomaly !== undefined) this.#options.report("no anomalies", `${name}: ${anomaly}`);
-  }
-
-  #isTooDeep(letter: DeadLetter): boolean {
-    const { causalDepthMax = Infinity } = this.#options.plan;
-    // Only what comes from outside opens an actor, and puts it into its list.
-    const depth = letter.entry?.kind === LIST_KIND ? 1 : (this.#ops.get(opOf(letter) ?? "")?.depth ?? 0);
-    return depth > causalDepthMax;
   }
 
   /** While the limit was low, nothing beyond it was applied. */
@@ -501,36 +333,10 @@ export class Oracle {
   }
 }
 
-/** Reasons that are gone once faults are over. */
-const REDRIVABLE: ReadonlySet<string> = new Set(["HANDLER_FAILED", "CRASH_LOOP", "TOO_LARGE", "TOO_DEEP"]);
-/** Faults after which another owner takes over. */
-const FATAL: readonly Fault["type"][] = [
-  "crash",
-  "crash-at-write",
-  "freeze",
-  "stop",
-  "server-down",
-  "full",
-  "join",
-];
-
 function keyOf(name: string): string {
   return name.slice(name.lastIndexOf(".") + 1);
 }
 
 function isHeard({ tasks }: SimState, id: string): boolean {
   return tasks[id]?.outcomes.includes("done") === true;
-}
-
-/** The script that a dead letter holds, by name. */
-function opOf({ entry }: DeadLetter): string | undefined {
-  if (entry === undefined || entry.kind !== "sim") return undefined;
-  try {
-    if (entry.method === "Receive" || entry.method === "Touch")
-      return fromBinary(ParcelSchema, entry.body).script?.op;
-    if (entry.method === "OnTimer") return fromBinary(AlarmSchema, entry.body).script?.op;
-    return fromBinary(ScriptSchema, entry.body).op;
-  } catch {
-    return undefined;
-  }
 }

@@ -183,12 +183,12 @@ class Schedule {
     if (member === undefined || client === undefined)
       return this.#report("the simulation itself", "there is no client at the end");
     this.#system.isBroken = false;
-    for (const id of this.#oracle.redrivable()) {
+    for (const id of this.#oracle.letters.redrivable()) {
       // Two operators press the button.
       const redrive = () => this.#retried(member, () => client.redriveDeadLetter(id));
       await Promise.all([redrive(), redrive()]);
     }
-    this.#oracle.isRedriven = true;
+    this.#oracle.letters.isRedriven = true;
     this.#time.setTimer(() => {
       this.#waitForRest(this.#time.nowMs + REST_MS_MAX, () => void this.#judge(member));
     }, QUIET_MS);
