@@ -105,7 +105,7 @@ export class LogOwner {
     const base = { bus, clock, topology, group, log, signal };
     this.#store = new RecordStore({
       ...base,
-      ackedMark: () => claimed.recordMark.logSequence,
+      ackedMark: () => claimed.recordMark.revision,
       onLoaded: () => this.#onLoaded(),
     });
     this.#derived = new Derived({ ...base, isArmed: (schedule) => isArmed(this.#store, schedule) });

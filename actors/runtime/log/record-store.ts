@@ -1,10 +1,8 @@
 import { sleep, type Clock } from "../../../platform/clock.ts";
-import { MarkSchema } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { BusError, type Bus, type StoredMessage } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
 import { MemoryRecord, recordName } from "../step/record.ts";
 import type { Topology } from "../topology.ts";
-import { decode } from "../codec/decode.ts";
 
 /** Address of a record. */
 export interface RecordId {
@@ -30,7 +28,10 @@ export interface RecordStoreOptions {
   readonly group: string;
   readonly log: number;
   readonly signal: AbortSignal;
-  /** Watermark that this owner last got acked (J17). */
+  /**
+   * Sequence in the bucket of the watermark that this owner last got acked (J17). What it says is not enough: a batch
+   * that ends within a commit leaves that as it was.
+   */
   readonly ackedMark: () => number;
   /** Called when records that were wanted have come. */
   readonly onLoaded: () => void;
@@ -162,8 +163,7 @@ export class RecordStore {
       try {
         const found = await bus.lastMany(topology.streams.actors, subjects);
         const stored = found.get(mark);
-        if (stored !== undefined && Number(decode(MarkSchema, stored.data).logSequence) >= known)
-          return found;
+        if (stored !== undefined && stored.sequence >= known) return found;
       } catch (error) {
         if (!(error instanceof BusError)) throw error;
       }

@@ -46,6 +46,11 @@ export class Watermark {
     return Number(this.#mark.logSequence);
   }
 
+  /** Sequence of the mark in its stream. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   get replaySequence(): number {
     return Number(this.#mark.replaySequence);
   }
