@@ -135,4 +135,18 @@ export const RARE_PLANTS: readonly Plant[] = [
     "    meta.ttlSeconds = 0;\n",
     "",
   ),
+  planted(
+    "J13",
+    "a-projection-stops-with-its-first-batch",
+    "log/projector.ts",
+    "if (isMore || this.#isWanted) this.wake();",
+    "if (this.#isWanted) this.wake();",
+  ),
+  planted(
+    "J13",
+    "a-projection-forgets-what-came-meanwhile",
+    "log/projector.ts",
+    "if (isMore || this.#isWanted) this.wake();",
+    "if (isMore) this.wake();",
+  ),
 ];

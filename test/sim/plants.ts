@@ -156,8 +156,8 @@ export const PLANTS: readonly Plant[] = [
     "J17",
     "stale-cold-read",
     "log/record-store.ts",
-    "Number(fromBinary(MarkSchema, stored.data).logSequence) >= known",
-    "true",
+    "if (stored !== undefined && stored.sequence >= known) return found;",
+    "if (stored !== undefined) return found;",
   ),
   planted(
     "J18",
