@@ -25,7 +25,7 @@ const PURGED_MS_MAX = 20_000;
 const ACCEPTED_MS_MAX = 5_000;
 const CALL_MS_MAX = 10_000;
 /** From the start of a worker to the takeover of a log whose owner is gone. */
-const TAKEN_MS = 5_000;
+const TAKEN_MS = 2_500;
 
 const STANDS_STILL = "J4 a log stands still whose input is another one";
 

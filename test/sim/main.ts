@@ -1,11 +1,13 @@
 import { availableParallelism } from "node:os";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { runInThreads, type Failure, type Totals } from "./threads.ts";
 import { PLANTS } from "./plants.ts";
+import { type Finding, record, recordedSeeds } from "./record.ts";
 
 const HELP = `node .node/run.cjs test/sim/main.ts [options]
   --seeds N     schedules to run (1,000)
+  --seconds T   begin no schedule after so long: as many as the machine takes
   --from S      first seed (1); without it the seeds that have failed before go first
   --plant NAME  run with one planted bug: it must be found
   --plants      run every planted bug until it is found, at most N seeds each
@@ -19,6 +21,7 @@ const TRACE_LINES = 30;
 const { values } = parseArgs({
   options: {
     seeds: { type: "string", default: "1000" },
+    seconds: { type: "string" },
     from: { type: "string" },
     plant: { type: "string" },
     plants: { type: "boolean", default: false },
@@ -71,17 +74,11 @@ async function runSeeds(plant: string | undefined): Promise<boolean> {
     plant,
     jobs,
     failuresMax: plant === undefined ? 5 : 1,
+    durationMsMax: Number(values.seconds ?? Infinity) * 1_000,
   });
   for (const failure of failures) say(describe(failure, plant));
   say(summary(totals));
   return failures.length === 0;
-}
-
-const FOUND = new URL("found.json", import.meta.url);
-
-/** First seed that finds each planted bug, as it was when they were last recorded. */
-function recordedSeeds(): Record<string, number> {
-  return JSON.parse(readFileSync(FOUND, "utf8")) as Record<string, number>;
 }
 
 /** Looks where the bug was found before, then from the first seed on. */
@@ -97,7 +94,7 @@ async function firstFailure(plant: string, list: readonly number[]): Promise<Fai
 /** Each planted bug by itself, the threads side by side. */
 async function runPlants(): Promise<boolean> {
   const waiting = [...PLANTS];
-  const found: Record<string, number> = {};
+  const found = new Map<string, Finding>();
   let isComplete = true;
   const run = async () => {
     for (let plant = waiting.shift(); plant !== undefined; plant = waiting.shift()) {
@@ -106,7 +103,7 @@ async function runPlants(): Promise<boolean> {
       try {
         const failure = await firstFailure(name, list);
         isComplete &&= failure !== undefined;
-        if (failure !== undefined) found[name] = failure.seed;
+        if (failure !== undefined) found.set(name, failure);
         const what = failure && `seed ${failure.seed}: ${failure.invariant}`;
         say(`${rule.padEnd(4)} ${name.padEnd(44)} ${what ?? `NOT FOUND in ${seeds}`}`);
       } catch (error) {
@@ -116,12 +113,8 @@ async function runPlants(): Promise<boolean> {
     }
   };
   await Promise.all(Array.from({ length: jobs }, run));
-  if (values.record) writeFileSync(FOUND, `${JSON.stringify(inOrder(found), undefined, 2)}\n`);
+  if (values.record) record(found);
   return isComplete;
-}
-
-function inOrder(found: Readonly<Record<string, number>>): Record<string, number> {
-  return Object.fromEntries(PLANTS.flatMap(({ name }) => (name in found ? [[name, found[name] ?? 0]] : [])));
 }
 
 async function trace(): Promise<boolean> {

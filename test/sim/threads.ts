@@ -32,6 +32,8 @@ export interface RunOptions {
   readonly jobs: number;
   /** Stops after so many failures. */
   readonly failuresMax: number;
+  /** Begins nothing more after so long; what has begun is finished. */
+  readonly durationMsMax?: number;
   readonly isTraced?: boolean;
 }
 
@@ -56,7 +58,7 @@ const SPIN_CPU_MS_MAX = 5_000;
 
 /** Runs schedules on all cores: each is one synchronous program, so threads need not know of each other. */
 export async function runInThreads(options: RunOptions): Promise<RunResult> {
-  const { seeds, plant, jobs, failuresMax, isTraced = false } = options;
+  const { seeds, plant, jobs, failuresMax, durationMsMax = Infinity, isTraced = false } = options;
   const startedMs = performance.now();
   const totals: Totals = { schedules: 0, elapsedMs: 0, steps: 0, virtualMs: 0, commits: 0, takeovers: 0 };
   const failures: Failure[] = [];
@@ -82,7 +84,8 @@ export async function runInThreads(options: RunOptions): Promise<RunResult> {
       const onSilence = () => void look().catch(() => undefined); // it has ended meanwhile
       let watchdog = setTimeout(onSilence, SILENT_MS_MAX);
       const feed = () => {
-        const block = failures.length >= failuresMax ? [] : seeds.slice(next, next + BLOCK_SEEDS);
+        const isOver = failures.length >= failuresMax || performance.now() - startedMs >= durationMsMax;
+        const block = isOver ? [] : seeds.slice(next, next + BLOCK_SEEDS);
         next += block.length;
         thread.postMessage(block); // an empty one ends the thread
       };
