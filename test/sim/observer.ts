@@ -281,7 +281,7 @@ export class Observer {
     for (const id of ids) {
       if (!this.fold.tasks.has(id))
         this.#report("derived only after its commit", `the task ${id} (${subject})`);
-      if (subject.startsWith("task.")) this.tasks.add(id);
+      this.tasks.add(id); // as itself, or as the repetition of a first attempt that was made at home
     }
   }
 

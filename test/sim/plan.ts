@@ -91,6 +91,8 @@ export interface Plan {
   readonly skew: Skew | undefined;
   /** Messages that one input may cause in a chain, until faults are over; undefined: as many as ever. */
   readonly causalDepthMax: number | undefined;
+  /** Workers of actors serve their own tasks as well, and make first attempts at home. */
+  readonly tasksAtHome: boolean;
   /** Clients follow all changes of records, come and go. */
   readonly watchesRecords: boolean;
   /** Inputs may be too large while faults last. */
@@ -169,6 +171,7 @@ export function drawPlan(seed: number): Plan {
     faults: planFaults(new Dice(seed, "faults"), healMs, leaseMs, hasZombie),
     healMs,
     watchesRecords,
+    tasksAtHome: new Dice(seed, "home").chance(HOME_RATE),
     causalDepthMax,
     skew,
     ending: extra.chance(ENDING_RATE)
@@ -283,6 +286,7 @@ interface PlannedScript {
 /** Messages so small that commits must be made smaller, and some inputs fit none. */
 const TIGHT = { messageBytesMax: 1_700, headerBytesMax: 100, commitBytesMax: 1_000, recordBytesMax: 700 };
 const TIGHT_RATE = 0.1;
+const HOME_RATE = 0.6;
 
 class OpsPlan {
   readonly #dice: Dice;

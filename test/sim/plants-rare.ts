@@ -149,4 +149,32 @@ export const RARE_PLANTS: readonly Plant[] = [
     "if (isMore || this.#isWanted) this.wake();",
     "if (isMore) this.wake();",
   ),
+  planted(
+    "J13",
+    "watermark-ahead-of-a-first-attempt",
+    "log/derived.ts",
+    "const count = messages.length + schedules.length + tasks.length - away.length;",
+    "const count = messages.length + schedules.length;",
+  ),
+  planted(
+    "J20",
+    "failed-first-attempt-forgotten",
+    "log/local-tasks.ts",
+    "nak: (delayMs) => end(laterTask(topology, task, 1, clock.nowMs() + delayMs)),",
+    "nak: () => end(),",
+  ),
+  planted(
+    "J20",
+    "first-attempts-forgotten-at-a-hand-over",
+    "log/derived.ts",
+    "onEnd(this.#task(task, 1));",
+    "onEnd();",
+  ),
+  planted(
+    "J6",
+    "ids-of-outcomes-by-their-commit-alone",
+    "log/applier.ts",
+    "${sequence.toString(36)}-${index.toString(36)}`",
+    "${sequence.toString(36)}-0`",
+  ),
 ];

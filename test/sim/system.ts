@@ -193,16 +193,24 @@ export class System {
     const isExpected = (text: string) => this.isDamaged && text === HALTED;
     const log = simLogger({ name: process.name, trace, report, isAlive: () => process.isAlive, isExpected });
     const base = { bus, clock, random, log, topology };
+    const services = [this.provider.service(clock)];
+    const serve = () => startTaskWorker({ ...base, services, inFlightMax: 4 });
     const group = GROUP[role];
     if (group !== undefined) {
       const kill = () => this.#killed(role, id, process, isOld);
       const diary = diaryActor({ isBroken: () => this.isBroken, kill });
       const actors = [isOld ? without(diary, this.#plan.skew?.lacks ?? []) : diary];
-      const worker = startWorker({ ...base, group, workerId: id, actors, projections: [simProjection] });
-      return { client: undefined, worker, stop: () => worker.stop() };
+      const tasks = role === "worker" && this.#plan.tasksAtHome ? serve() : undefined;
+      const options = { ...base, group, workerId: id, actors, projections: [simProjection] };
+      const worker = startWorker({ ...options, ...(tasks && { tasks }) });
+      const stop = async () => {
+        await tasks?.stop();
+        await worker.stop();
+      };
+      return { client: undefined, worker, stop };
     }
     if (role === "tasks") {
-      const tasks = startTaskWorker({ ...base, services: [this.provider.service(clock)], inFlightMax: 4 });
+      const tasks = serve();
       return { client: undefined, worker: undefined, stop: () => tasks.stop() };
     }
     const client = createActorClient({ ...base, clientId: process.name.replace("#", "-") });
