@@ -60,9 +60,9 @@ function converted(field: DescField, value: string): string {
 
 function oneofSource(name: string, fields: readonly DescField[]): string | undefined {
   if (!fields.every(isPlain)) return undefined;
-  const cases = fields.map(
-    (field) =>
-      `i.${name}.case === "${field.localName}" ? { case: "${field.localName}", value: ${converted(field, `i.${name}.value`)} }`,
-  );
+  const cases = fields.map((field) => {
+    const value = converted(field, `i.${name}.value`);
+    return `i.${name}.case === "${field.localName}" ? { case: "${field.localName}", value: ${value} }`;
+  });
   return `${name}: i.${name} == null ? { case: undefined } : ${cases.join(" : ")} : { case: undefined }`;
 }

@@ -28,8 +28,6 @@ export interface LocalTasksOptions {
   readonly topology: Topology;
   /** Gives the log an input that is in no stream. */
   readonly push: (input: Input) => void;
-  /** The streams' time, as far as the log knows it. */
-  readonly streamNowMs: () => number;
 }
 
 /** A task under way, with its place in the journal. */
@@ -53,9 +51,16 @@ export class LocalTasks {
   /** Outcomes that wait for their commit. */
   readonly #reported = new Map<string, (isCommitted: boolean) => void>();
   #isClosed = false;
+  /** What the streams' time is ahead of the monotonic clock by, as the newest input has it. */
+  #streamAheadMs: number | undefined;
 
   constructor(options: LocalTasksOptions) {
     this.#options = options;
+  }
+
+  /** Takes the streams' time from an input: outcomes have no stored time of their own (J6). */
+  heard({ source, atMs, arrivedMs }: Input): void {
+    if (source !== "task") this.#streamAheadMs = atMs - arrivedMs;
   }
 
   /** False: it must go the way of all tasks. `onEnd` is called once, later. */
@@ -94,7 +99,7 @@ export class LocalTasks {
     const message = {
       subject: topology.task(task.queue, task.tenant, task.key, task.id),
       sequence,
-      timestampMs: this.#options.streamNowMs(),
+      timestampMs: this.#streamNowMs(),
       headers: {},
       get data() {
         return encode(TaskSchema, task); // few are ever asked for it
@@ -111,7 +116,7 @@ export class LocalTasks {
 
   #report({ sequence, index }: LocalTask, entry: Entry): Promise<boolean> {
     if (this.#isClosed) return Promise.resolve(false);
-    const { clock, push, streamNowMs } = this.#options;
+    const { clock, push } = this.#options;
     return new Promise((resolve) => {
       this.#reported.set(placeOf({ sequence, index }), resolve);
       push({
@@ -119,11 +124,17 @@ export class LocalTasks {
         sequence,
         index,
         isLast: true,
-        atMs: streamNowMs(),
+        atMs: this.#streamNowMs(),
         arrivedMs: clock.monotonicMs(),
         body: { case: "entry", entry },
       });
     });
+  }
+
+  #streamNowMs(): number {
+    const { clock } = this.#options;
+    if (this.#streamAheadMs === undefined) return clock.nowMs();
+    return Math.floor(clock.monotonicMs() + this.#streamAheadMs);
   }
 
   #settle(place: string, isCommitted: boolean): void {

@@ -86,8 +86,6 @@ export class LogOwner {
   #idleMs: number = LIMITS.idlePositionMs;
   #isShort = false;
   #unprojectedSinceMs: number | undefined;
-  /** What the streams' time is ahead of the monotonic clock by, as the newest input has it. */
-  #streamAheadMs: number | undefined;
 
   constructor(options: LogOwnerOptions, claimed: Claimed) {
     this.#options = options;
@@ -109,15 +107,9 @@ export class LogOwner {
       onLoaded: () => this.#onLoaded(),
     });
     this.#derived = new Derived({ ...base, isArmed: (schedule) => isArmed(this.#store, schedule) });
-    const streamNowMs = () =>
-      this.#streamAheadMs === undefined
-        ? clock.nowMs()
-        : Math.floor(clock.monotonicMs() + this.#streamAheadMs);
     const push = (input: Input) => this.push(input);
-    if (options.tasks !== undefined)
-      this.#local = new LocalTasks({ runner: options.tasks, clock, topology, push, streamNowMs });
+    if (options.tasks) this.#local = new LocalTasks({ runner: options.tasks, clock, topology, push });
     const storedThrough = (last: number) => Math.min(last, this.#derived.storedThrough(last));
-    const onProjected = () => this.#onProjected();
     this.#records = new RecordProjector({
       ...base,
       mark: claimed.recordMark,
@@ -125,7 +117,7 @@ export class LogOwner {
       store: this.#store,
       lastCommit,
       storedThrough,
-      onProjected,
+      onProjected: () => this.#onProjected(),
     });
     this.#events = new EventProjector({ ...base, mark: claimed.eventMark, onError, lastCommit });
     const incarnation = ([...claimed.streams.values()][0]?.createdAtMs ?? 0).toString(36);
@@ -148,7 +140,7 @@ export class LogOwner {
   /** An input has arrived. Records it will need are asked for at once. */
   push(input: Input): void {
     this.queue.push(input);
-    if (input.source !== "task") this.#streamAheadMs = input.atMs - input.arrivedMs;
+    this.#local?.heard(input);
     for (const ref of this.#applier.refsOf(input))
       if (this.#store.get(ref.name) === undefined) this.#store.want(ref);
     this.#wake.now();

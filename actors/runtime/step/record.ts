@@ -101,7 +101,7 @@ export class MemoryRecord {
     this.#working = undefined;
   }
 
-  /** Frees the decoded form of a record that is at rest, and the memory that its bytes share with what came with them. */
+  /** Frees the decoded form of a record that is at rest, and memory that its bytes share with what came with them. */
   rest(): void {
     if (this.#bytes !== this.committed) return;
     this.#working = undefined;
