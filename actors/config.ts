@@ -1,5 +1,6 @@
 import { type ConfigOf, defineConfig } from "../platform/config.ts";
 import { natsSettings } from "../platform/nats.ts";
+import { LIMITS } from "./runtime/index.ts";
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
@@ -69,6 +70,15 @@ export const workerSettings = defineConfig({
     optional: true,
     min: 67_108_864,
     description: "bytes that all streams together may take; unset: no limit of their own",
+  },
+  recordsCachedMax: {
+    env: "RECORDS_CACHED_MAX",
+    type: "integer",
+    default: LIMITS.recordsCachedMax,
+    min: 100,
+    max: 10_000_000,
+    description:
+      "records that a worker keeps in memory for each log, 1 to 3 KB each; others are read again when they are needed",
   },
   ...processSettings,
 });

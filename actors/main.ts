@@ -77,7 +77,7 @@ export async function startWorkerRole(
   });
   // While the server is away there is nothing to drain.
   shutdown.add("nats connection", () => nc.drain().catch(() => nc.close()));
-  const { streamReplicas: replicas, storeBytesMax } = config;
+  const { streamReplicas: replicas, storeBytesMax, recordsCachedMax } = config;
   await ensureTopology({
     nc,
     topology,
@@ -99,6 +99,7 @@ export async function startWorkerRole(
       projections: PROJECTIONS,
       ...(tasks && group === "core" && { tasks }),
       onDeadLetter,
+      recordsCachedMax,
     });
     shutdown.add(`worker ${group}`, () => worker.stop());
     return { group, worker };

@@ -21,6 +21,8 @@ import { type BenchSystem, startSystem } from "./system.ts";
 export interface GrowthOptions {
   readonly orders: number;
   readonly setup: string;
+  /** Records that the worker keeps in memory for each log, instead of the usual limit. */
+  readonly recordsCachedMax?: number;
   readonly isKept: boolean;
   readonly signal: AbortSignal;
   readonly terminal: Terminal;
@@ -44,8 +46,9 @@ const ID = /"id":\s*"(ord_[^"]+)"/;
 
 /** Fills one system with orders, then restarts its parts. @returns true if the books are clean after each part */
 export async function runGrowth(options: GrowthOptions): Promise<boolean> {
-  const { orders, setup, signal, terminal, isKept } = options;
-  const system = await startSystem(SETUPS[setup] ?? never(setup));
+  const { orders, setup, signal, terminal, isKept, recordsCachedMax } = options;
+  const cache = recordsCachedMax === undefined ? {} : { recordsCachedMax };
+  const system = await startSystem({ ...(SETUPS[setup] ?? never(setup)), ...cache });
   const loadBefore = loadAverage();
   try {
     const growth = new Growth(system, options);
@@ -66,7 +69,7 @@ export async function runGrowth(options: GrowthOptions): Promise<boolean> {
       seconds: 0,
     };
     if (isKept && !signal.aborted)
-      keep("growth", circumstances, { setup, orders, points, figures, verdicts });
+      keep("growth", circumstances, { setup, orders, ...cache, points, figures, verdicts });
     return verdicts.every((verdict) => verdict === "");
   } finally {
     await system.stop();

@@ -6,6 +6,7 @@
  *     npm run bench -- --only closed-64,r3-always  rows, groups of rows, setups (or --rows, or bare)
  *     npm run bench -- --repeat 3                  medians of three
  *     npm run bench -- --only growth               memory, bytes per order, restart times as the orders grow
+ *     npm run bench -- --only growth --records-cached 1000   the same with small caches
  *     npm run bench -- --list                      what there is
  */
 import { parseArgs } from "node:util";
@@ -35,8 +36,9 @@ const { values: flags, positionals } = parseArgs({
     seconds: { type: "string" },
     /** Short rows: to see that it works. */
     quick: { type: "boolean", default: false },
-    /** Orders of `growth`. */
+    /** Orders of `growth`, and the records that its worker keeps in memory for each log. */
     orders: { type: "string" },
+    "records-cached": { type: "string" },
     list: { type: "boolean", default: false },
     /** Keeps the result out of bench/history. */
     "no-history": { type: "boolean", default: false },
@@ -91,7 +93,9 @@ if (flags.list) {
   if (names.includes(GROWTH)) {
     const orders = Number(flags.orders ?? (flags.quick ? GROWTH_ORDERS_QUICK : GROWTH_ORDERS));
     const setup = rest.find((name) => name in SETUPS) ?? HEADLINE;
-    const isClean = await runGrowth({ orders, setup, isKept, signal: abort.signal, terminal });
+    const cached = flags["records-cached"];
+    const cache = cached === undefined ? {} : { recordsCachedMax: Number(cached) };
+    const isClean = await runGrowth({ orders, setup, ...cache, isKept, signal: abort.signal, terminal });
     if (!isClean) process.exitCode = 1;
   }
   if (rest.some((name) => !(name in SETUPS)) || !names.includes(GROWTH)) {

@@ -71,8 +71,7 @@ export async function startSystem(options: SystemOptions): Promise<BenchSystem> 
     const pspUrl = provider === "memory" ? "memory:" : `http://127.0.0.1:${pspPort}`;
     if (provider === "http")
       system.start("psp", ["cli/main.ts", "psp"], { ...shared, PSP_PORT: String(pspPort) });
-    const cache =
-      recordsCachedMax === undefined ? {} : { BENCH_RECORDS_CACHED_MAX: String(recordsCachedMax) };
+    const cache = recordsCachedMax === undefined ? {} : { RECORDS_CACHED_MAX: String(recordsCachedMax) };
     for (let at = 1; at <= workers; at++) {
       const env = { ...shared, ...cache, PSP_URL: pspUrl, WORKER_ID: `bench-${at}` };
       system.start("worker", ["actors/main.ts", "--group", "core"], env);

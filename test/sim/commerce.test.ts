@@ -45,7 +45,7 @@ const TOKENS = [
 ];
 
 /** Every kind with workers, a payment provider and a client, on the memory bus. */
-function createShop(seed: number) {
+function createShop(seed: number, options: { readonly recordsCachedMax?: number } = {}) {
   const clock = new HandClock();
   const random = seededRandom(seed);
   const nats = new MemoryNats({ clock, random });
@@ -55,12 +55,20 @@ function createShop(seed: number) {
   const simulator = new PaymentSimulator({ clock });
   const provider = createMemoryProvider(simulator);
   const buses = new Map<string, Bus>();
+  /** Records that workers read from the bucket. */
+  const cold = { reads: 0 };
   let count = 0;
   const start = (group: string) => {
     const workerId = `w${++count}`;
     const bus = nats.connect(workerId);
     buses.set(group, bus);
-    return startWorker({ ...base, bus, group, workerId, actors: ACTORS, projections: PROJECTIONS });
+    const lastMany = bus.lastMany.bind(bus);
+    bus.lastMany = (stream, subjects) => {
+      cold.reads += subjects.length - 1; // one is the watermark
+      return lastMany(stream, subjects);
+    };
+    const definitions = { actors: ACTORS, projections: PROJECTIONS };
+    return startWorker({ ...base, ...definitions, ...options, bus, group, workerId });
   };
   const startTasks = () => {
     const bus = nats.connect(`t${++count}`);
@@ -99,7 +107,7 @@ function createShop(seed: number) {
       analytics: await scan("analytics", AnalyticsStateSchema),
       nowMs: clock.nowMs(),
     });
-  return { clock, random, client, finish, restart, simulator, scan, reconcileNow };
+  return { clock, random, client, finish, restart, simulator, scan, reconcileNow, cold };
 }
 
 type Shop = ReturnType<typeof createShop>;
@@ -178,4 +186,27 @@ describe("commerce on the actor runtime", () => {
     },
     60_000,
   );
+
+  it("sells 200 orders over caches of 32 records: what is evicted is read again, and the books are exact", async () => {
+    const shop = createShop(7, { recordsCachedMax: 32 });
+    const { clock, client, finish, cold } = shop;
+    await openProducts(shop, 400n);
+    const orders = 200;
+    for (let first = 0; first < orders; first += 40) {
+      await finish(Promise.all(Array.from({ length: 40 }, (_, index) => placeOrder(shop, first + index))));
+      await clock.pass(1_000);
+    }
+    for (let i = 0; i < 40; i++) await clock.pass(30_000);
+    const read = async (index: number) => {
+      const address = { tenant: TENANT, key: `ord_${index}` };
+      return (await finish(client.read("order", OrderStateSchema, address))).state?.customerId;
+    };
+    const before = cold.reads;
+    for (let index = 0; index < orders; index++) expect(await read(index)).toBe(`c${index % 7}`);
+    expect(cold.reads - before).toBeGreaterThanOrEqual(orders - 4 * 32);
+    const report = await shop.reconcileNow();
+    expect(report.checks.filter(({ verdict }) => verdict !== "clean")).toEqual([]);
+    expect(report).toMatchObject({ orders, ordersOpen: 0 });
+    expect(await finish(client.listDeadLetters(undefined, 10))).toEqual([]);
+  }, 60_000);
 });

@@ -40,6 +40,8 @@ export interface LogOwnerOptions extends TakeoverOptions {
   readonly hasOtherBuild: () => boolean;
   /** Asked for an rpc that this build does not know; true if another one does and will take the log. */
   readonly isLeftToOthers: (kind: string, method: string) => boolean;
+  /** Clean records kept in memory per log; by default LIMITS.recordsCachedMax. */
+  readonly recordsCachedMax?: number;
   /** The worker's lease: monotonic times of its last acked renewal, and since when it has not run out. */
   readonly lease: { readonly renewedSentMs: number; readonly unbrokenSinceMs: number };
   /** Shared by the logs of the worker. */
@@ -105,6 +107,7 @@ export class LogOwner {
       ...base,
       ackedMark: () => claimed.recordMark.revision,
       onLoaded: () => this.#onLoaded(),
+      recordsCachedMax: options.recordsCachedMax ?? LIMITS.recordsCachedMax,
     });
     this.#derived = new Derived({ ...base, isArmed: (schedule) => isArmed(this.#store, schedule) });
     const push = (input: Input) => this.push(input);

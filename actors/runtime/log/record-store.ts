@@ -35,6 +35,8 @@ export interface RecordStoreOptions {
   readonly ackedMark: () => number;
   /** Called when records that were wanted have come. */
   readonly onLoaded: () => void;
+  /** Clean records kept in memory. */
+  readonly recordsCachedMax: number;
 }
 
 /** Subjects of one cold read: the server's limit is 1,024, one is the watermark. */
@@ -118,9 +120,10 @@ export class RecordStore {
 
   /** Frees what is clean and has not been used since the last round. */
   evict(): void {
-    if (this.#records.size <= LIMITS.recordsCachedMax) return;
+    const { recordsCachedMax } = this.#options;
+    if (this.#records.size <= recordsCachedMax) return;
     for (const [name, record] of this.#records) {
-      if (this.#records.size <= LIMITS.recordsCachedMax * 0.9) return;
+      if (this.#records.size <= recordsCachedMax * 0.9) return;
       if (this.#dirty.has(record) || record.isHeld) continue;
       this.#records.delete(name);
       if (record.isUsed) this.#records.set(name, record); // comes round again in this loop

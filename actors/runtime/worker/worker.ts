@@ -42,6 +42,8 @@ export interface WorkerOptions {
   readonly tasks?: TaskRunner;
   /** Called when an entry went to the dead letters. */
   readonly onDeadLetter?: (kind: string, reason: string) => void;
+  /** Clean records kept in memory per log; by default LIMITS.recordsCachedMax. What does not fit is read again. */
+  readonly recordsCachedMax?: number;
 }
 
 /** A running worker of one group. */
@@ -260,7 +262,9 @@ class GroupWorker implements Worker {
     { abort }: Holding,
     logger: Logger,
   ): Omit<LogOwnerOptions, keyof TakeoverOptions> {
+    const { recordsCachedMax } = this.#options;
     return {
+      ...(recordsCachedMax !== undefined && { recordsCachedMax }),
       logger,
       abort,
       actors: this.#actors,
