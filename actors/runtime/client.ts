@@ -1,5 +1,5 @@
 import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import type { ListEntry, Load } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { ListEntry, ListPage, Load } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 
 /** Address of an actor within its kind. */
 export interface ActorAddress {
@@ -168,6 +168,27 @@ export interface ActorClient {
     readonly next: { readonly createdMs: number; readonly id: string } | undefined;
   }>;
 
+  /** Tenants that have a list of this name. */
+  tenantsOf(name: string): Promise<readonly string[]>;
+  /** Full pages of the part of a list that a log of `core` holds, from the oldest on, without the newest full one. */
+  oldestPages(
+    tenant: string,
+    name: string,
+    log: number,
+    fromPage: number,
+    countMax: number,
+  ): Promise<readonly ListPage[]>;
+  /**
+   * Takes entries from the oldest page of that part; those that stay move on to the next page. Resolves when the
+   * request is durable; a repeat changes nothing.
+   */
+  trimList(
+    tenant: string,
+    name: string,
+    log: number,
+    trim: { readonly page: number; readonly ids: readonly string[] },
+  ): Promise<void>;
+
   /**
    * Changes of records of a kind, fanned out from one reader per process: no consumer per watcher. `key` undefined: all
    * of the tenant. The listener is called synchronously and must not block. Close it when done. Changes come up to
@@ -186,6 +207,8 @@ export interface ActorClient {
     fromSequence: number | undefined,
     listener: (event: StoredEvent) => void,
   ): Watch;
+  /** The newest event of one type that an actor has emitted; undefined if there is none, or none any more. */
+  lastEvent(kind: string, address: ActorAddress, event: DescMessage): Promise<StoredEvent | undefined>;
   /** Stored events of one actor, oldest first. */
   history(kind: string, address: ActorAddress): Promise<readonly StoredEvent[]>;
 

@@ -3,6 +3,12 @@ import type { StoredEvent } from "./client.ts";
 import { HEADER } from "./headers.ts";
 import type { Topology } from "./topology.ts";
 
+/** `tradewind.actors.order.v1.OrderPlaced` is published as `order_placed`. */
+export function eventName(type: string): string {
+  const name = type.slice(type.lastIndexOf(".") + 1);
+  return name.replace(/(?<!^)([A-Z])/g, "_$1").toLowerCase();
+}
+
 /** Where the tenant stands in the subjects of events. */
 function tenantIndex(topology: Topology): number {
   return topology.event("", "", "", "").split(".").length - 4;

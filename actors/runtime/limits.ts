@@ -36,6 +36,8 @@ export const LIMITS = Object.freeze({
   tasksPerRecordMax: 64,
   /** Clean records kept in memory per log. */
   recordsCachedMax: 20_000,
+  /** The mark of a removed record is kept in the bucket so long, for those who watch it. */
+  removedTtlSeconds: 3_600,
   /** Records changed but not yet projected, per log; above it the log waits for the projection. */
   recordsDirtyMax: 20_000,
   /** Records that one commit changes: a projection takes whole commits. */
@@ -85,6 +87,8 @@ export const LIMITS = Object.freeze({
   logAgeWaivedAt: 0.75,
   /** Entries of a list page before it is closed. */
   listPageEntriesMax: 16,
+  /** Entries of a page that took over what stayed of older ones; with more the oldest page stays as it is. */
+  listPageKeptMax: 512,
   /** Candidates that one list call looks at. */
   listCandidatesMax: 2_000,
   /** Above this age of the oldest unapplied input new commands are refused. */

@@ -74,6 +74,11 @@ export class ActorProbe {
       .meta.timers.filter((timer) => !timer.name.startsWith("~"));
   }
 
+  /** Seconds that the record is kept from now on, 0 for ever. */
+  get ttlSeconds(): number {
+    return this.#record.open(this.#definition.state).meta.ttlSeconds;
+  }
+
   get openTasks(): readonly string[] {
     return this.#record.open(this.#definition.state).meta.tasks.map((task) => task.id);
   }

@@ -37,7 +37,7 @@ export function createActorClient(options: ActorClientOptions): ActorClient {
   const calls = new ClientCalls({ ...options, clientId, writer, seen, backlogAgeMs });
   const reader = new LogReader({ ...options, seen });
   const reads = new ClientReads({ ...options, reader });
-  const lists = new ClientLists({ ...options, reader });
+  const lists = new ClientLists({ ...options, reader, writer });
   const records = new RecordHub(options);
   const events = new EventHub(options);
   const deadLetters = new ClientDeadLetters({ ...options, writer });
@@ -52,8 +52,13 @@ export function createActorClient(options: ActorClientOptions): ActorClient {
       reachable(reads.scan(kind, schema, tenant, prefix, countMax)),
     list: (tenant, name, after, countMax, matches) =>
       reachable(lists.list(tenant, name, after, countMax, matches)),
+    tenantsOf: (name) => reachable(lists.tenantsOf(name)),
+    oldestPages: (tenant, name, log, fromPage, countMax) =>
+      reachable(lists.oldestPages(tenant, name, log, fromPage, countMax)),
+    trimList: (tenant, name, log, trim) => lists.trim(tenant, name, log, trim),
     watch: (kind, schema, tenant, key, listener) => records.watch(kind, schema, tenant, key, listener),
     watchEvents: (tenant, fromSequence, listener) => events.watch(tenant, fromSequence, listener),
+    lastEvent: (kind, address, event) => reachable(events.last(kind, address, event)),
     history: (kind, address) => reachable(events.history(kind, address)),
     listDeadLetters: (tenant, countMax, after) => reachable(deadLetters.list(tenant, countMax, after)),
     getDeadLetter: (id) => reachable(deadLetters.get(id)),

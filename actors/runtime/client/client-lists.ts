@@ -1,21 +1,29 @@
+import { create } from "@bufbuild/protobuf";
+import type { Clock } from "../../../platform/clock.ts";
 import {
+  EntrySchema,
   type ListEntry,
   type ListPage,
   ListPageSchema,
+  ListTrimSchema,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { assert } from "../assert.ts";
 import type { Bus } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
 import { decodeRecord, type LogReader } from "./log-reader.ts";
-import { LIST_KIND } from "../step/step-context.ts";
+import { encode } from "../codec/encode.ts";
+import type { InboxWriter } from "../inbox-writer.ts";
+import { LIST_KIND, TRIM_KIND } from "../step/step-context.ts";
 import { isToken, type Topology } from "../topology.ts";
 import { decode } from "../codec/decode.ts";
 
 /** What the lists need from outside. */
 export interface ClientListsOptions {
   readonly bus: Bus;
+  readonly clock: Clock;
   readonly topology: Topology;
   readonly reader: LogReader;
+  readonly writer: InboxWriter;
 }
 
 /** A place in a list: behind the entry with this time and id. */
@@ -34,6 +42,7 @@ export interface ListResult {
 const PAGES_AHEAD_MAX = 8;
 /** Pages looked at per round and log while a cursor deep in the list is searched. */
 const PROBES = 8;
+const TRIM_TIMEOUT_MS = 10_000;
 
 /** One log's part of a list: its pages are walked from the newest to the oldest. */
 interface Walk {
@@ -42,6 +51,8 @@ interface Walk {
   entries: ListEntry[];
   /** The next page to read; below the first one the log is at its end. */
   page: number;
+  /** The oldest page that there is. */
+  first: number;
   pagesAhead: number;
 }
 
@@ -77,22 +88,22 @@ export class ClientLists {
       last = newest.entries.shift();
       if (last !== undefined && matches(last)) entries.push(last);
     }
-    const isEnd = walks.every((walk) => walk.entries.length === 0 && walk.page < 0);
+    const isEnd = walks.every((walk) => walk.entries.length === 0 && walk.page < walk.first);
     if (isEnd || last === undefined) return { entries, next: isEnd ? undefined : after };
     return { entries, next: { createdMs: Number(last.createdMs), id: last.id } };
   }
 
   /** The open pages, from the owners: a caller finds what it has just written. */
   async #start(tenant: string, name: string, after: ListCursor | undefined): Promise<readonly Walk[]> {
-    const { topology, reader } = this.#options;
+    const { topology } = this.#options;
     const group = topology.groupOf(LIST_KIND);
     const logs = Array.from({ length: topology.group(group).logs }, (_, log) => log);
     const walks = await Promise.all(
       logs.map(async (log): Promise<Walk> => {
-        const { record } = await reader.read(group, log, LIST_KIND, tenant, headKey(name, log));
-        const head = record && decode(ListPageSchema, record.state);
-        if (head === undefined) return { log, entries: [], page: -1, pagesAhead: 1 };
-        return { log, entries: sorted(head.entries, after), page: head.page - 1, pagesAhead: 1 };
+        const head = await this.#readHead(tenant, name, log);
+        if (head === undefined) return { log, entries: [], page: -1, first: 0, pagesAhead: 1 };
+        const { entries, page, first } = head;
+        return { log, entries: sorted(entries, after), page: page - 1, first, pagesAhead: 1 };
       }),
     );
     if (after !== undefined) await this.#seek(tenant, name, walks, after);
@@ -106,8 +117,8 @@ export class ClientLists {
   async #seek(tenant: string, name: string, walks: readonly Walk[], after: ListCursor): Promise<void> {
     // Invariant: pages above `high` hold nothing behind the cursor; `low` and older ones may.
     const bounds = walks
-      .filter((walk) => walk.entries.length === 0 && walk.page > PROBES)
-      .map((walk) => ({ walk, low: 0, high: walk.page }));
+      .filter((walk) => walk.entries.length === 0 && walk.page - walk.first > PROBES)
+      .map((walk) => ({ walk, low: walk.first, high: walk.page }));
     for (let open = bounds; open.length > 0; open = bounds.filter(({ low, high }) => high - low > 1)) {
       const probes = open.flatMap((bound) =>
         probesOf(bound.low, bound.high).map((page) => ({ bound, page })),
@@ -135,7 +146,7 @@ export class ClientLists {
   ): Promise<void> {
     for (let left = thin; left.length > 0; left = left.filter(isThin)) {
       const wanted = left.flatMap((walk) => {
-        const count = Math.min(walk.pagesAhead, walk.page + 1);
+        const count = Math.min(walk.pagesAhead, walk.page + 1 - walk.first);
         return Array.from({ length: count }, (_, index) => ({
           walk,
           log: walk.log,
@@ -145,7 +156,7 @@ export class ClientLists {
       const pages = await this.#readPages(tenant, name, wanted);
       for (const [index, { walk, page }] of wanted.entries()) {
         const found = pages[index];
-        if (found === undefined) walk.page = -1; // older ones have expired
+        if (found === undefined) walk.page = walk.first - 1; // trimmed meanwhile, and with it all older ones
         else if (walk.page === page) {
           walk.entries.push(...sorted(found.entries, after));
           walk.page = page - 1;
@@ -158,7 +169,63 @@ export class ClientLists {
     }
   }
 
-  /** Closed pages never change: from the bucket, and from the owner only what is not there yet. */
+  /** See ActorClient.oldestPages. */
+  async oldestPages(
+    tenant: string,
+    name: string,
+    log: number,
+    fromPage: number,
+    countMax: number,
+  ): Promise<readonly ListPage[]> {
+    assert(isToken(tenant) && isToken(name), `${tenant}/${name} is not the name of a list`);
+    const head = await this.#readHead(tenant, name, log);
+    if (head === undefined) return [];
+    const from = Math.max(fromPage, head.first);
+    const count = Math.max(0, Math.min(countMax, head.page - 1 - from));
+    const wanted = Array.from({ length: count }, (_, index) => ({ log, page: from + index }));
+    const pages = count === 0 ? [] : await this.#readPages(tenant, name, wanted);
+    const end = pages.indexOf(undefined); // trimmed meanwhile
+    return pages.slice(0, end < 0 ? count : end).filter((page) => page !== undefined);
+  }
+
+  /** See ActorClient.tenantsOf. */
+  async tenantsOf(name: string): Promise<readonly string[]> {
+    const { bus, topology } = this.#options;
+    const logs = topology.group(topology.groupOf(LIST_KIND)).logs;
+    const tenants = new Set<string>();
+    for (let log = 0; log < logs; log++) {
+      const held = await bus.subjects(
+        topology.streams.actors,
+        topology.record(LIST_KIND, "*", headKey(name, log)),
+      );
+      for (const subject of held.keys()) tenants.add(subject.split(".").at(-2) ?? "");
+    }
+    return [...tenants].sort();
+  }
+
+  /** See ActorClient.trimList. */
+  async trim(
+    tenant: string,
+    name: string,
+    log: number,
+    { page, ids }: { readonly page: number; readonly ids: readonly string[] },
+  ): Promise<void> {
+    const { topology, writer, clock } = this.#options;
+    const group = topology.groupOf(LIST_KIND);
+    const body = encode(ListTrimSchema, create(ListTrimSchema, { page, ids: [...ids] }));
+    const entry = create(EntrySchema, { kind: TRIM_KIND, tenant, key: name, method: "Trim", body });
+    await writer.append(group, log, entry, clock.monotonicMs() + TRIM_TIMEOUT_MS);
+  }
+
+  /** The open page, from its owner. */
+  async #readHead(tenant: string, name: string, log: number): Promise<ListPage | undefined> {
+    const { topology, reader } = this.#options;
+    const group = topology.groupOf(LIST_KIND);
+    const { record } = await reader.read(group, log, LIST_KIND, tenant, headKey(name, log));
+    return record && decode(ListPageSchema, record.state);
+  }
+
+  /** Closed pages hardly change: from the bucket, and from the owner only what is not there yet. */
   async #readPages(
     tenant: string,
     name: string,
@@ -190,7 +257,7 @@ function pageKey(name: string, log: number, page: number): string {
 
 /** True while a page's worth of entries is not at hand: entries of neighbouring pages may be out of order. */
 function isThin(walk: Walk): boolean {
-  return walk.page >= 0 && walk.entries.length < LIMITS.listPageEntriesMax;
+  return walk.page >= walk.first && walk.entries.length < LIMITS.listPageEntriesMax;
 }
 
 function newestFirst(a: ListEntry, b: ListEntry): number {

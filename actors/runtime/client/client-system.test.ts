@@ -2,6 +2,7 @@ import { expect, it } from "vitest";
 import { silentLogger } from "../../../platform/log.ts";
 import { seededRandom } from "../../../platform/random.ts";
 import {
+  DepositedSchema,
   SampleActor,
   SampleStateSchema,
 } from "../../../proto/gen/tradewind/actors/sample/v1/sample_actor_pb.ts";
@@ -9,6 +10,7 @@ import { createActorClient } from "./actor-client.ts";
 import { MemoryNats } from "../bus/bus-memory.ts";
 import type { StoredEvent } from "../client.ts";
 import { HandClock } from "./client-testing.ts";
+import { LIMITS } from "../limits.ts";
 import { sampleActor } from "../sample.ts";
 import { createTopology } from "../topology.ts";
 import { startWorker } from "../worker/worker.ts";
@@ -38,7 +40,21 @@ async function clientAndWorker() {
       { amount: 5n },
       { requestId: key, timeoutMs: 15_000 },
     );
-  return { clock, nats, client, finish, open };
+  return { clock, nats, topology, client, finish, open };
+}
+
+type Setup = Awaited<ReturnType<typeof clientAndWorker>>;
+
+/** All ids of the list, newest first, read page by page. */
+async function listed({ client, finish }: Setup, pageSize: number): Promise<readonly string[]> {
+  const found: string[] = [];
+  let after: { createdMs: number; id: string } | undefined;
+  do {
+    const page = await finish(client.list("demo", "accounts", after, pageSize, () => true));
+    found.push(...page.entries.map(({ id }) => id));
+    after = page.next;
+  } while (after !== undefined);
+  return found;
 }
 
 it("pages through a list that real owners keep, newest first and with its own writes", async () => {
@@ -81,4 +97,54 @@ it("tells each state and each event of an actor, and keeps its history", async (
   expect(balances).toEqual([5n, 12n]);
   expect(events.length).toBeGreaterThan(0);
   expect(await finish(client.history("sample", { tenant: "demo", key: "a" }))).toEqual(events);
+});
+
+it("takes entries from the oldest pages of a list: what stays moves on, and paging sees it", async () => {
+  const setup = await clientAndWorker();
+  const { client, clock, finish, nats, open, topology } = setup;
+  for (let round = 0; round < 10; round++) {
+    await finish(Promise.all(Array.from({ length: 40 }, (_, index) => open(`a-${round}-${index}`))));
+    await clock.pass(10);
+  }
+  await clock.pass(1_000);
+  const all = await listed(setup, 500);
+  const gone = new Set<string>();
+  for (let log = 0; log < 4; log++) {
+    const pages = await finish(client.oldestPages("demo", "accounts", log, 0, 100));
+    expect(pages.map(({ page }) => page)).toEqual(pages.map((_, index) => index));
+    for (const { page, entries } of pages.slice(0, 3)) {
+      const ids = entries.map(({ id }) => id).filter((id) => !id.endsWith("-7"));
+      await finish(client.trimList("demo", "accounts", log, { page, ids }));
+      await finish(client.trimList("demo", "accounts", log, { page, ids: all })); // a repeat, or another run
+      for (const id of ids) gone.add(id);
+    }
+    // Neither a page in the middle nor the newest full one goes.
+    for (const page of [pages.length - 1, pages.length, 99])
+      await finish(client.trimList("demo", "accounts", log, { page, ids: all }));
+    const rest = await finish(client.oldestPages("demo", "accounts", log, 0, 100));
+    expect(rest.map(({ page }) => page)).toEqual(pages.slice(3).map(({ page }) => page));
+  }
+  await clock.pass(1_000);
+  const left = all.filter((id) => !gone.has(id));
+  expect(gone.size).toBeGreaterThan(150);
+  for (const pageSize of [500, 13, 1]) expect(await listed(setup, pageSize)).toEqual(left);
+  const bus = nats.connect("look");
+  const page = topology.record("list", "demo", "accounts-0-0");
+  expect((await bus.last(topology.streams.actors, page))?.headers).toMatchObject({ "KV-Operation": "DEL" });
+  await clock.pass(LIMITS.removedTtlSeconds * 1_000 + 100);
+  expect(await bus.last(topology.streams.actors, page)).toBeUndefined();
+  expect(await finish(client.tenantsOf("accounts"))).toEqual(["demo"]);
+  expect(await finish(client.tenantsOf("orders"))).toEqual([]);
+}, 30_000);
+
+it("finds the newest event of a type", async () => {
+  const { client, finish, open, clock } = await clientAndWorker();
+  const address = { tenant: "demo", key: "a" };
+  expect(await finish(client.lastEvent("sample", address, DepositedSchema))).toBeUndefined();
+  await finish(open("a"));
+  const options = { requestId: "more", timeoutMs: 15_000 };
+  await finish(client.call(SampleActor.method.deposit, address, { amount: 7n }, options));
+  await clock.pass(200);
+  const event = await finish(client.lastEvent("sample", address, DepositedSchema));
+  expect(event).toMatchObject({ key: "a", json: '{"amount":"7"}' });
 });

@@ -1,8 +1,9 @@
+import type { DescMessage } from "@bufbuild/protobuf";
 import { type Clock, sleep, type TimerHandle } from "../../../platform/clock.ts";
 import type { Logger } from "../../../platform/log.ts";
 import { type Bus, BusError, type StoredMessage, type Subscription } from "../bus/bus.ts";
 import { type ActorAddress, CallError, type StoredEvent, type Watch } from "../client.ts";
-import { EventPlaces, eventReader } from "../event-message.ts";
+import { eventName, EventPlaces, eventReader } from "../event-message.ts";
 import { LIMITS } from "../limits.ts";
 import type { Topology } from "../topology.ts";
 
@@ -81,6 +82,18 @@ export class EventHub {
     const { ready } = this.#live;
     if (!isLive) void ready.then(() => this.#catchUp(listener, fromSequence));
     return { ready, close: () => this.#leave(listener) };
+  }
+
+  /** See ActorClient.lastEvent. */
+  async last(
+    kind: string,
+    { tenant, key }: ActorAddress,
+    { typeName }: DescMessage,
+  ): Promise<StoredEvent | undefined> {
+    const { bus, topology } = this.#options;
+    const subject = topology.event(tenant, kind, key, eventName(typeName));
+    const message = await bus.last(topology.streams.events, subject);
+    return message && this.#read(message);
   }
 
   /** See ActorClient.history. */

@@ -5,14 +5,14 @@ import { assert } from "../assert.ts";
 import type { Draft } from "./draft.ts";
 import type { Input, InputQueue, InputSource } from "./inputs.ts";
 import { LIMITS } from "../limits.ts";
-import { appendToList, listHeadId } from "./lists.ts";
+import { appendToList, listHeadId, trimIds, trimList } from "./lists.ts";
 import type { ProjectionDefinition, ProjectionHandler } from "../projection.ts";
 import { recordName, type MemoryRecord } from "../step/record.ts";
 import { refOf, type RecordRef, type RecordStore } from "./record-store.ts";
 import { applyEntry } from "../step/step.ts";
 import { rememberCrash } from "../step/step-request.ts";
 import { undoTo, type DeadReason, type StepEnv } from "../step/step-run.ts";
-import { LIST_KIND, type Effects } from "../step/step-context.ts";
+import { LIST_KIND, TRIM_KIND, type Effects } from "../step/step-context.ts";
 import type { Topology } from "../topology.ts";
 import { create } from "../codec/create.ts";
 
@@ -80,7 +80,11 @@ export class Applier {
   }
 
   #refsOf({ body }: Input): readonly RecordRef[] {
-    if (body.case === "entry") return body.entry.fresh ? [] : [this.#refOf(body.entry)];
+    if (body.case === "entry") {
+      const { entry } = body;
+      if (entry.kind === TRIM_KIND) return trimIds(entry, this.#options.log).map(refOf);
+      return entry.fresh ? [] : [this.#refOf(entry)];
+    }
     if (body.case === "undecodable") return [];
     return this.#handlersOf(body.type).flatMap(({ projection, handler }) => {
       const event = eventOf(body, handler);
@@ -134,7 +138,7 @@ export class Applier {
   }
 
   #mustRelease(entry: Entry): boolean {
-    if (entry.kind === LIST_KIND) return false;
+    if (isOfList(entry)) return false;
     const { actors, isLeftToOthers } = this.#options;
     const definition = actors.get(entry.kind);
     const method = entry.method === "" ? this.#methodOf(entry) : entry.method;
@@ -229,8 +233,9 @@ export class Applier {
       );
       return [];
     }
-    if (entry.kind === LIST_KIND) {
-      for (const record of appendToList(this.#options.store, this.#options.log, entry)) draft.change(record);
+    if (isOfList(entry)) {
+      const apply = entry.kind === TRIM_KIND ? trimList : appendToList;
+      for (const record of apply(this.#options.store, this.#options.log, entry)) draft.change(record);
       return [];
     }
     const definition = this.#options.actors.get(entry.kind);
@@ -365,6 +370,11 @@ export class Applier {
       draft.replies.push({ request: entry.source.value, result, replayed: false });
     }
   }
+}
+
+/** True for messages that the runtime's lists take, not an actor. */
+function isOfList({ kind }: Entry): boolean {
+  return kind === LIST_KIND || kind === TRIM_KIND;
 }
 
 /** Counts a change made without a handler of an actor. */

@@ -1,8 +1,10 @@
 import {
   ListEntrySchema,
   ListPageSchema,
+  ListTrimSchema,
   type Entry,
   type ListPage,
+  type ListTrim,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { assert } from "../assert.ts";
 import { LIMITS } from "../limits.ts";
@@ -17,7 +19,7 @@ export function listHeadId(tenant: string, name: string, log: number): RecordId 
   return { kind: LIST_KIND, tenant, key: `${name}-${log}-head` };
 }
 
-/** A page that is full and never changes again. */
+/** A page that is full: nothing is appended to it any more. */
 export function listPageId(tenant: string, name: string, log: number, page: number): RecordId {
   return { kind: LIST_KIND, tenant, key: `${name}-${log}-${page}` };
 }
@@ -56,4 +58,68 @@ export function appendToList(store: RecordStore, log: number, entry: Entry): Mem
   meta.nowMs = atMs;
   head.touched();
   return changed;
+}
+
+/** Records that a message of the kind `trim` touches; none if nobody can read it. */
+export function trimIds(entry: Entry, log: number): readonly RecordId[] {
+  const { tenant, key: name } = entry;
+  const page = trimOf(entry)?.page;
+  if (page === undefined) return [];
+  return [
+    listHeadId(tenant, name, log),
+    listPageId(tenant, name, log, page),
+    listPageId(tenant, name, log, page + 1),
+  ];
+}
+
+/**
+ * Takes entries from the oldest page: what stays moves to the next page, and the page goes, so that the pages that are
+ * left have no gap. A repeat finds another page to be the oldest and changes nothing. All of its records are in memory
+ * already.
+ * @returns the records that changed
+ */
+export function trimList(store: RecordStore, log: number, entry: Entry): MemoryRecord[] {
+  const records = trimIds(entry, log).map(({ tenant, key }) => store.get(recordName(LIST_KIND, tenant, key)));
+  const trim = trimOf(entry);
+  if (trim === undefined) return [];
+  const [head, page, next] = records;
+  assert(head && page && next, "the pages are loaded");
+  const open = pageOf(head);
+  const following = pageOf(next);
+  const gone = new Set(trim.ids);
+  const kept = pageOf(page).entries.filter(({ id }) => !gone.has(id));
+  // The next page must be closed too: the open one is not kept as a page.
+  const isOldest = open.first === trim.page && trim.page + 1 < open.page;
+  if (!isOldest || kept.length + following.entries.length > LIMITS.listPageKeptMax) {
+    for (const record of [head, page, next]) record.rest();
+    return [];
+  }
+  open.first += 1;
+  changed(head, entry);
+  page.clear();
+  if (kept.length === 0) return [head, page];
+  following.page = trim.page + 1;
+  following.entries = [...kept, ...following.entries];
+  changed(next, entry);
+  return [head, page, next];
+}
+
+/** Undefined if the bytes are no such message: nobody of ours sends that, and no log stops for it. */
+function trimOf({ body }: Entry): ListTrim | undefined {
+  try {
+    return decode(ListTrimSchema, body);
+  } catch {
+    return undefined;
+  }
+}
+
+function pageOf(record: MemoryRecord): ListPage {
+  return record.open(ListPageSchema).state as ListPage;
+}
+
+function changed(record: MemoryRecord, { atMs }: Entry): void {
+  const { meta } = record.open(ListPageSchema);
+  meta.revision += 1n;
+  if (atMs > meta.nowMs) meta.nowMs = atMs;
+  record.touched();
 }

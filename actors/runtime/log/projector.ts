@@ -1,6 +1,7 @@
 import type { Clock, TimerHandle } from "../../../platform/clock.ts";
 import type { Event } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Append } from "../bus/bus.ts";
+import { eventName } from "../event-message.ts";
 import { LIMITS } from "../limits.ts";
 import type { MemoryRecord } from "../step/record.ts";
 import type { RecordStore } from "./record-store.ts";
@@ -153,11 +154,15 @@ export class RecordProjector {
 
   #put(record: MemoryRecord): Append {
     const subject = this.#options.topology.record(record.kind, record.tenant, record.key);
-    if (record.committed.length === 0)
-      return { subject, data: record.committed, headers: { "KV-Operation": "DEL" } };
+    if (record.committed.length === 0) {
+      const headers = { "KV-Operation": "DEL" };
+      return { subject, data: record.committed, headers, ttlSeconds: LIMITS.removedTtlSeconds };
+    }
     const meta = record.committedMeta();
-    const isAtRest = meta?.tasks.length === 0 && meta.timers.length === 0 && meta.waiters.length === 0;
-    const ttlSeconds = isAtRest ? meta.ttlSeconds : 0; // J22: nothing may still refer to a record that goes
+    // J22: nothing may still refer to a record that goes. What was given up has no outcome that anybody waits for.
+    const isOpen = meta?.tasks.some(({ givenUp }) => !givenUp) ?? false;
+    const isAtRest = !isOpen && meta?.timers.length === 0 && meta.waiters.length === 0;
+    const ttlSeconds = isAtRest ? meta.ttlSeconds : 0;
     return ttlSeconds === 0
       ? { subject, data: record.committed }
       : { subject, data: record.committed, ttlSeconds };
@@ -246,10 +251,4 @@ export class EventProjector {
     if (trace !== "") headers["traceparent"] = trace;
     return { subject: topology.event(tenant, kind, key, eventName(type)), data: json, headers };
   }
-}
-
-/** `tradewind.actors.order.v1.OrderPlaced` is published as `order_placed`. */
-export function eventName(type: string): string {
-  const name = type.slice(type.lastIndexOf(".") + 1);
-  return name.replace(/(?<!^)([A-Z])/g, "_$1").toLowerCase();
 }

@@ -31,6 +31,8 @@ import { create } from "../codec/create.ts";
 
 /** Kind of the records that hold list pages; the runtime's own. */
 export const LIST_KIND = "list";
+/** Kind of the messages that take entries from a list; older builds do not know it and leave the log to a newer one. */
+export const TRIM_KIND = "trim";
 
 /** Name of the runtime's timer that delivers TASK_LOST. */
 export function lostTimerName(taskId: string): string {

@@ -47,9 +47,11 @@ export async function purgeJournal(
     if (ends === undefined) return;
     const unread = Math.min(...ends.map(({ position }) => position));
     const isShort = pressure >= LIMITS.logAgeWaivedAt;
-    const young = isShort ? Infinity : await firstYoung(bus, topology, clock.nowMs() - LIMITS.logAgeMsMin);
+    const { streams, filters } = topology;
+    const sinceMs = clock.nowMs() - LIMITS.logAgeMsMin;
+    const young = isShort ? Infinity : await firstYoung(bus, streams.log, filters.logs, sinceMs);
     for (const { subject, sequence, unprojected } of ends) {
-      await bus.purge(topology.streams.log, subject, Math.min(unread, unprojected, young, sequence));
+      await bus.purge(streams.log, subject, Math.min(unread, unprojected, young, sequence));
     }
   });
 }
@@ -96,15 +98,38 @@ function logPosition(topology: Topology, commit: Commit): number {
   return position === undefined ? Infinity : nextSequence(takenOf(position));
 }
 
-/** The first message of LOG that was stored after `sinceMs`, by bisection. */
-async function firstYoung(bus: Bus, topology: Topology, sinceMs: number): Promise<number> {
-  const stream = topology.streams.log;
+/** Drops events that are older than that and that every projection has read (J15); watermarks stay. */
+export async function purgeEvents(
+  bus: Bus,
+  clock: Clock,
+  topology: Topology,
+  ageMsMax: number,
+): Promise<void> {
+  await unlessUnanswered(async () => {
+    const { streams, filters, groups } = topology;
+    const readers = groups.filter(({ reads }) => reads === "events");
+    let unread = Infinity;
+    for (const { name: group, logs } of readers) {
+      for (let log = 0; log < logs; log++) {
+        const end = await readLogEnd(bus, streams.log, topology.log(group, log));
+        const position = end?.commit.positions.find(({ stream }) => stream === streams.events);
+        if (position === undefined) return; // nobody knows what it has read
+        unread = Math.min(unread, nextSequence(takenOf(position)));
+      }
+    }
+    const young = await firstYoung(bus, streams.events, filters.events, clock.nowMs() - ageMsMax);
+    await bus.purge(streams.events, filters.events, Math.min(unread, young));
+  });
+}
+
+/** The first message of a stream that was stored after `sinceMs`, by bisection. */
+async function firstYoung(bus: Bus, stream: string, filter: string, sinceMs: number): Promise<number> {
   const { firstSequence, lastSequence } = await bus.status(stream);
   let low = firstSequence;
   let high = lastSequence + 1;
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    const [message] = await bus.range(stream, topology.filters.logs, middle, 1);
+    const [message] = await bus.range(stream, filter, middle, 1);
     if (message === undefined || message.timestampMs >= sinceMs) high = middle;
     else low = message.sequence + 1;
   }

@@ -13,7 +13,7 @@ import { LogOwner, type LogOwnerOptions, type OwnerEnd } from "../log/log-owner.
 import { Membership, rpcHash } from "./membership.ts";
 import { placeLogs } from "./placement.ts";
 import type { ProjectionDefinition } from "../projection.ts";
-import { journalPressure, purgeInbox, purgeJournal } from "./purge.ts";
+import { journalPressure, purgeEvents, purgeInbox, purgeJournal } from "./purge.ts";
 import { Readers } from "../log/readers.ts";
 import type { TaskService } from "../task-queue.ts";
 import { HaltError, logEnd, takeOver, type TakeoverOptions } from "../log/takeover.ts";
@@ -44,6 +44,8 @@ export interface WorkerOptions {
   readonly onDeadLetter?: (kind: string, reason: string) => void;
   /** Clean records kept in memory per log; by default LIMITS.recordsCachedMax. What does not fit is read again. */
   readonly recordsCachedMax?: number;
+  /** Events older than this are dropped once every projection has read them; by default they are kept. */
+  readonly eventsAgeMsMax?: number;
 }
 
 /** A running worker of one group. */
@@ -329,6 +331,9 @@ class GroupWorker implements Worker {
     if (!isMine || (!isDue && !isShort)) return;
     this.#journalPurgedMs = nowMs;
     await purgeJournal(bus, clock, topology, pressure);
+    const { group, eventsAgeMsMax } = this.#options;
+    if (eventsAgeMsMax !== undefined && topology.group(group).reads === "events")
+      await purgeEvents(bus, clock, topology, eventsAgeMsMax);
   }
 
   #inBackground(work: Promise<void>): void {
