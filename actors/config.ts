@@ -1,5 +1,6 @@
 import { type ConfigOf, defineConfig } from "../platform/config.ts";
 import { natsSettings } from "../platform/nats.ts";
+import { ORDER_RETENTION_DAYS_MIN } from "./archivist/archivist.ts";
 import { LIMITS } from "./runtime/index.ts";
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
@@ -79,6 +80,23 @@ export const workerSettings = defineConfig({
     max: 10_000_000,
     description:
       "records that a worker keeps in memory for each log, 1 to 3 KB each; others are read again when they are needed",
+  },
+  orderRetentionDays: {
+    env: "ORDER_RETENTION_DAYS",
+    type: "integer",
+    default: 90,
+    min: ORDER_RETENTION_DAYS_MIN,
+    max: 3_650,
+    description:
+      "days after its last change from which on an order is archived: its figures stay, it can be read by its id",
+  },
+  eventsRetentionDays: {
+    env: "EVENTS_RETENTION_DAYS",
+    type: "integer",
+    optional: true,
+    min: ORDER_RETENTION_DAYS_MIN,
+    max: 36_500,
+    description: "days that events are kept, archived orders among them; unset: for ever",
   },
   ...processSettings,
 });

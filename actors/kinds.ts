@@ -1,5 +1,6 @@
 import { adjustmentActor } from "./adjustment/adjustment-actor.ts";
 import { analyticsProjection } from "./analytics/analytics-projection.ts";
+import { archiveActor } from "./archive/archive-actor.ts";
 import { claimActor } from "./claim/claim-actor.ts";
 import { orderActor } from "./order/order-actor.ts";
 import { paymentActor } from "./payment/payment-actor.ts";
@@ -11,6 +12,7 @@ import { tenantActor } from "./tenant/tenant-actor.ts";
 /** Every kind of actor that a worker runs. */
 export const ACTORS: readonly ActorDefinition[] = [
   adjustmentActor,
+  archiveActor,
   claimActor,
   orderActor,
   paymentActor,

@@ -9,6 +9,7 @@ import { counter, gauge } from "../platform/metrics.ts";
 import { connectNats } from "../platform/nats.ts";
 import { systemRandom } from "../platform/random.ts";
 import { createShutdown, type Shutdown } from "../platform/shutdown.ts";
+import { startArchivist } from "./archivist/archivist-loop.ts";
 import { pspSettings, type WorkerConfig, workerSettings } from "./config.ts";
 import { ACTORS, PROJECTIONS } from "./kinds.ts";
 import { paymentTasks } from "./payment/payment-tasks.ts";
@@ -49,6 +50,7 @@ export interface WorkerRole {
 
 /** How often the state of a worker is brought to health and metrics. */
 const WATCH_MS = 250;
+const DAY_MS = 86_400_000;
 const PSP_NAME = "payment provider";
 
 /**
@@ -77,7 +79,7 @@ export async function startWorkerRole(
   });
   // While the server is away there is nothing to drain.
   shutdown.add("nats connection", () => nc.drain().catch(() => nc.close()));
-  const { streamReplicas: replicas, storeBytesMax, recordsCachedMax } = config;
+  const { streamReplicas: replicas, storeBytesMax, recordsCachedMax, eventsRetentionDays } = config;
   await ensureTopology({
     nc,
     topology,
@@ -100,6 +102,7 @@ export async function startWorkerRole(
       ...(tasks && group === "core" && { tasks }),
       onDeadLetter,
       recordsCachedMax,
+      ...(eventsRetentionDays !== undefined && { eventsAgeMsMax: eventsRetentionDays * DAY_MS }),
     });
     shutdown.add(`worker ${group}`, () => worker.stop());
     return { group, worker };
@@ -107,6 +110,7 @@ export async function startWorkerRole(
   if (tasks !== undefined) {
     shutdown.add("task worker", () => tasks.stop());
     openDemoTenant(shared, shutdown);
+    archiveOldOrders(shared, config, workers.find(({ group }) => group === "core")?.worker, shutdown);
   }
   watchWorkers(workers, health, shutdown, systemClock);
   return {
@@ -154,6 +158,32 @@ function openDemoTenant(shared: Omit<TaskWorkerOptions, "services">, { signal }:
   void open()
     .catch(onError)
     .finally(() => void client.close());
+}
+
+const ordersArchived = counter({
+  name: "tradewind_worker_orders_archived_total",
+  help: "Orders that this process has archived.",
+});
+
+/** The owner of the first log does it for all. */
+function archiveOldOrders(
+  shared: Omit<TaskWorkerOptions, "services">,
+  { orderRetentionDays }: WorkerConfig,
+  worker: Worker | undefined,
+  shutdown: Shutdown,
+): void {
+  const client = createActorClient(shared);
+  const archivist = startArchivist({
+    ...shared,
+    client,
+    ageMs: orderRetentionDays * DAY_MS,
+    isMine: () => worker?.owned().includes(0) === true,
+    onArchived: (orders) => ordersArchived.inc(orders),
+  });
+  shutdown.add("archivist", async () => {
+    await archivist.stop();
+    await client.close();
+  });
 }
 
 const circuitOpen = gauge({

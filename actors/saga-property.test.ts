@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../platform/clock.ts";
 import type { AnalyticsState } from "../proto/gen/tradewind/actors/analytics/v1/analytics_state_pb.ts";
+import { ArchiveStateSchema } from "../proto/gen/tradewind/actors/archive/v1/archive_actor_pb.ts";
 import { OrderActor } from "../proto/gen/tradewind/actors/order/v1/order_actor_pb.ts";
 import { OrderStateSchema, OrderStatus } from "../proto/gen/tradewind/actors/order/v1/order_state_pb.ts";
 import {
@@ -11,7 +12,7 @@ import {
 } from "../proto/gen/tradewind/actors/payment/v1/payment_actor_pb.ts";
 import { PaymentStateSchema } from "../proto/gen/tradewind/actors/payment/v1/payment_state_pb.ts";
 import { StockStateSchema } from "../proto/gen/tradewind/actors/stock/v1/stock_actor_pb.ts";
-import { isFinal } from "./order/order-saga.ts";
+import { isFinal, statusName } from "./order/order-saga.ts";
 import { callProvider } from "./payment/payment-tasks.ts";
 import { createMemoryProvider } from "./payment/provider-memory.ts";
 import { reconcile, type Books } from "./reconcile/reconciler.ts";
@@ -27,6 +28,7 @@ const kinds = fc.oneof(
   { weight: 6, arbitrary: fc.constant("call") },
   { weight: 2, arbitrary: fc.constantFrom("lose", "late", "refund") },
   { weight: 1, arbitrary: fc.constantFrom("fire", "cancel", "pay") },
+  { weight: 2, arbitrary: fc.constant("archive") },
 );
 const steps = fc.array(fc.tuple(kinds, fc.nat(1_000)), { minLength: 20, maxLength: 150, size: "max" });
 const orders = fc.array(
@@ -64,9 +66,16 @@ class Shop {
     else if (kind === "cancel") this.#attempt(() => world.request(OrderActor.method.cancel, order, {}));
     else if (kind === "pay")
       this.#attempt(() => world.request(OrderActor.method.pay, order, { methodToken: "tok_ok" }));
+    else if (kind === "archive") this.archive(order);
     else if (kind === "refund") {
       this.#attempt(() => world.request(PaymentActor.method.refund, order, { amount: BigInt(number) }));
     }
+  }
+
+  /** Asks the order to leave for the archive, however young it is. */
+  archive(orderId: string): void {
+    const message = { unchangedSinceMs: BigInt(this.world.nowMs), ledger: "ledger-0", keepSeconds: 60 };
+    this.world.request(OrderActor.method.archive, orderId, message);
   }
 
   /** Calls the provider; without a definite answer the call stays open. */
@@ -119,12 +128,15 @@ class Shop {
 
   books(analytics: ReadonlyMap<string, AnalyticsState>): Books {
     const { world } = this;
+    // An actor that has only refused something is none yet.
+    const opened = (kind: string) => world.keys(kind).filter((key) => world.probe(kind, key).revision > 0n);
     const all = <S>(kind: string, of: (key: string) => S) =>
-      world.keys(kind).map((key) => ({ key, state: of(key) }));
+      opened(kind).map((key) => ({ key, state: of(key) }));
     return {
       orders: all("order", (key) => world.state(OrderStateSchema, "order", key)),
       payments: all("payment", (key) => world.state(PaymentStateSchema, "payment", key)),
       stocks: all("stock", (key) => world.state(StockStateSchema, "stock", key)),
+      archive: all("archive", (key) => world.state(ArchiveStateSchema, "archive", key)),
       analytics: [...analytics].map(([key, state]) => ({ key, state })),
       nowMs: world.nowMs + 60_000,
     };
@@ -161,6 +173,14 @@ describe("whatever happens in whatever order", () => {
         expect(report.checks.filter(({ verdict }) => verdict !== "clean")).toEqual([]);
         expect(report.ordersOpen).toBe(0);
         for (const id of shop.ids) checkAgainstLedger(shop, id);
+        for (const id of shop.ids) shop.archive(id);
+        await shop.drain();
+        const emptied = reconcile(shop.books(analytics.records));
+        expect(emptied.checks.filter(({ verdict }) => verdict !== "clean")).toEqual([]);
+        expect(BigInt(emptied.orders) + emptied.ordersArchived).toBe(BigInt(shop.ids.length));
+        const kept = shop.ids.map((id) => world.state(OrderStateSchema, "order", id));
+        const atRest = kept.filter(({ archivedMs, armedMs }) => archivedMs === 0n && armedMs === 0n);
+        expect(atRest.map(({ status, money }) => [statusName(status), money])).toEqual([]);
       }),
       { numRuns: 600 },
     );

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { baseUrl, decimal, duration, integer, integers, range, share } from "./flags.ts";
+import { baseUrl, days, decimal, duration, integer, integers, range, share } from "./flags.ts";
 
 describe("flags", () => {
   it.each([
@@ -20,6 +20,7 @@ describe("flags", () => {
   it("reads numbers, lists and ranges within their bounds", () => {
     expect(integer(1, 10)("10")).toBe(10);
     expect(decimal(0, 1_000)("0.5")).toBe(0.5);
+    expect([days(30)("45d"), days(30)("30")]).toEqual([45, 30]);
     expect(integers(1, 256)("1,64, 256")).toEqual([1, 64, 256]);
     expect(range(1, 9)("3")).toEqual({ min: 3, max: 3 });
     expect(range(1, 9)("1..3")).toEqual({ min: 1, max: 3 });
@@ -32,6 +33,7 @@ describe("flags", () => {
   it.each([
     ["a bare word", () => duration("soon")],
     ["no time at all", () => duration("0")],
+    ["fewer days than the least", () => days(30)("29d")],
     ["more than all", () => share("101%")],
     ["a fraction of one", () => integer(1, 10)("1.5")],
     ["a number above its bound", () => integer(1, 10)("11")],

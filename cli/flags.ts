@@ -20,6 +20,7 @@ export function decimal(min: number, max: number): (text: string) => number {
 
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 const DURATION_MS_MAX = 86_400_000;
+const DAYS_MAX = 3_650;
 
 /** `250ms`, `10s`, `2m`, `1h`, or a bare number of seconds; in milliseconds, above 0 and at most a day. */
 export function duration(text: string): number {
@@ -27,6 +28,12 @@ export function duration(text: string): number {
   const value = Number(number) * (UNITS_MS[unit] ?? Number.NaN);
   if (value > 0 && value <= DURATION_MS_MAX) return value;
   throw new InvalidArgumentError("give a duration like 500ms, 10s or 2m");
+}
+
+/** `45d` or `45`; at least so many. */
+export function days(min: number): (text: string) => number {
+  const count = integer(min, DAYS_MAX);
+  return (text) => count(text.replace(/d$/, ""));
 }
 
 /** `5%` or `0.05`; as a share from 0 to 1. */

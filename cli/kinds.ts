@@ -4,6 +4,10 @@ import {
   AdjustmentStateSchema,
 } from "../proto/gen/tradewind/actors/adjustment/v1/adjustment_actor_pb.ts";
 import { AnalyticsStateSchema } from "../proto/gen/tradewind/actors/analytics/v1/analytics_state_pb.ts";
+import {
+  ArchiveActor,
+  ArchiveStateSchema,
+} from "../proto/gen/tradewind/actors/archive/v1/archive_actor_pb.ts";
 import { ClaimActor, ClaimStateSchema } from "../proto/gen/tradewind/actors/claim/v1/claim_actor_pb.ts";
 import { OrderActor } from "../proto/gen/tradewind/actors/order/v1/order_actor_pb.ts";
 import { OrderStateSchema } from "../proto/gen/tradewind/actors/order/v1/order_state_pb.ts";
@@ -16,7 +20,11 @@ import {
   ProductActor,
   ProductStateSchema,
 } from "../proto/gen/tradewind/actors/product/v1/product_actor_pb.ts";
-import { ListEntrySchema, ListPageSchema } from "../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import {
+  ListEntrySchema,
+  ListPageSchema,
+  ListTrimSchema,
+} from "../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { StockActor, StockStateSchema } from "../proto/gen/tradewind/actors/stock/v1/stock_actor_pb.ts";
 import { TenantActor, TenantStateSchema } from "../proto/gen/tradewind/actors/tenant/v1/tenant_actor_pb.ts";
 
@@ -29,6 +37,7 @@ interface KindContract {
 const KINDS: Readonly<Record<string, KindContract>> = {
   adjustment: { state: AdjustmentStateSchema, service: AdjustmentActor },
   analytics: { state: AnalyticsStateSchema },
+  archive: { state: ArchiveStateSchema, service: ArchiveActor },
   claim: { state: ClaimStateSchema, service: ClaimActor },
   list: { state: ListPageSchema },
   order: { state: OrderStateSchema, service: OrderActor },
@@ -49,6 +58,7 @@ export function stateOf(kind: string): DescMessage | undefined {
 /** Input message of an rpc of a kind. */
 export function inputOf(kind: string, rpc: string): DescMessage | undefined {
   if (kind === "list") return ListEntrySchema;
+  if (kind === "trim") return ListTrimSchema;
   return KINDS[kind]?.service?.methods.find(({ name }: DescMethod) => name === rpc)?.input;
 }
 

@@ -18,6 +18,7 @@ describe("the tradewind command", () => {
       "load",
       "inspect",
       "reconcile",
+      "archive",
       "dead-letters",
       "doctor",
     ]);

@@ -3,7 +3,7 @@ import { readConfig } from "../platform/config.ts";
 import { WAITS } from "./api-paths.ts";
 import { clientSettings, devSettings } from "./config.ts";
 import { findEndpoint } from "./endpoint.ts";
-import { baseUrl, decimal, duration, integer, integers, range, share } from "./flags.ts";
+import { baseUrl, days, decimal, duration, integer, integers, range, share } from "./flags.ts";
 import type { LoadOptions } from "./load.ts";
 import { PRESET_NAMES, PRESETS } from "./presets.ts";
 import type { SeedOptions } from "./seed.ts";
@@ -28,6 +28,7 @@ export function createProgram(env: Env): Command {
   addLoad(program, env);
   addInspect(program, env);
   addReconcile(program, env);
+  addArchive(program, env);
   addDeadLetters(program, env);
   addDoctor(program, env);
   return program;
@@ -201,6 +202,27 @@ function addReconcile(program: Command, env: Env): void {
       const { reconcile } = await import("./reconcile.ts");
       const { json, timeout: timeoutMs } = flags;
       await reconcile(processTerminal(), { url: gatewayUrl(env, flags.url), timeoutMs, json });
+    });
+}
+
+const ARCHIVE_DAYS_MIN = 30;
+
+function addArchive(program: Command, env: Env): void {
+  program
+    .command("archive")
+    .description("let old orders leave now, as the workers do once an hour; their figures stay")
+    .addOption(urlOption())
+    .option(
+      "--older-than <days>",
+      "days since an order's last change, at least 30, like 45d",
+      days(ARCHIVE_DAYS_MIN),
+      ARCHIVE_DAYS_MIN,
+    )
+    .option("--json", "the answer as JSON", false)
+    .action(async (flags: { url?: string; olderThan: number; json: boolean }) => {
+      const { archive } = await import("./archive.ts");
+      const { json, olderThan: olderThanDays } = flags;
+      await archive(processTerminal(), { url: gatewayUrl(env, flags.url), olderThanDays, json });
     });
 }
 

@@ -34,7 +34,11 @@ export function reconcileLines({
   verdict,
   orders,
   ordersOpen,
+  ordersArchived,
 }: ReconcileResponseJson): string[] {
+  const underWay = grouped(Number(ordersOpen ?? 0));
+  const archived = Number(ordersArchived ?? 0);
+  const archivedToo = archived === 0 ? "" : `, and ${grouped(archived)} archived ones`;
   return [
     ...checks.flatMap(({ name = "", verdict: one, expected = "", actual = "", text = "", samples = [] }) => {
       const sides = one === CLEAN ? "" : `  expected ${expected}, is ${actual}`;
@@ -42,7 +46,7 @@ export function reconcileLines({
       const head = `${wordOf(one).padEnd(10)}${name}${sides}${about}`;
       return samples.length === 0 ? [head] : [head, `          ${samples.join(" ")}`];
     }),
-    `${wordOf(verdict)}: ${grouped(Number(orders ?? 0))} orders, ${grouped(Number(ordersOpen ?? 0))} of them under way`,
+    `${wordOf(verdict)}: ${grouped(Number(orders ?? 0))} orders, ${underWay} of them under way${archivedToo}`,
   ];
 }
 

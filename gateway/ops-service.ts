@@ -1,5 +1,6 @@
 import { durationFromMs, durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { archiveOrders, ORDER_RETENTION_MS_MIN } from "../actors/archivist/archivist.ts";
 import type { Check } from "../actors/reconcile/findings.ts";
 import {
   type ActorClient,
@@ -10,6 +11,7 @@ import {
 } from "../actors/runtime/index.ts";
 import type { Health } from "../platform/health.ts";
 import {
+  type ArchiveOrdersRequest,
   DeadLetterState,
   type ListDeadLettersRequest,
   ListDeadLettersRequestSchema,
@@ -43,6 +45,7 @@ export interface NatsProbe {
 }
 
 const RECONCILE_MS_DEFAULT = 5_000;
+const ARCHIVE_MS_DEFAULT = 10_000;
 const LETTERS_SCANNED_MAX = 1_000;
 /** Tenant in the subject of a dead letter that names none. */
 const NOBODY = "none";
@@ -92,11 +95,33 @@ export function opsService(deps: ServiceDeps, ops: OpsDeps): ServiceImpl<typeof 
         ),
         checks,
         orders: BigInt(report.orders),
+        ordersArchived: report.ordersArchived,
         ordersOpen: BigInt(report.ordersOpen),
         asOf: timestampFromMs(clock.nowMs()),
       };
     },
+    archiveOrders: (request, context) => archiveNow(deps, ops, request, context),
   };
+}
+
+async function archiveNow(
+  { client, clock, random }: ServiceDeps,
+  { topology }: OpsDeps,
+  { olderThan, timeout }: ArchiveOrdersRequest,
+  context: HandlerContext,
+) {
+  const ageMs = olderThan === undefined ? ORDER_RETENTION_MS_MIN : durationMs(olderThan);
+  const timeoutMs = (timeout === undefined ? 0 : durationMs(timeout)) || ARCHIVE_MS_DEFAULT;
+  const end = new AbortController();
+  const timer = clock.setTimer(() => end.abort(), timeoutMs);
+  const signal = AbortSignal.any([end.signal, context.signal]);
+  try {
+    const deps = { client, clock, random, topology };
+    const run = await archiveOrders(deps, scopeOf(context).tenant, { ageMs, restMs: 0, signal });
+    return { archived: BigInt(run.archived), kept: BigInt(run.kept), complete: run.isComplete };
+  } finally {
+    timer.cancel();
+  }
 }
 
 /** What cannot even be told whose it is, whoever runs the system has to see. */

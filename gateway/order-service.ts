@@ -13,6 +13,7 @@ import {
   PlaceOrderRequestSchema,
   Wait,
 } from "../proto/gen/tradewind/order/v1/order_service_pb.ts";
+import { readArchived } from "./archived-order.ts";
 import { scopeOf } from "./call-scope.ts";
 import { edgeError, notFound } from "./connect-errors.ts";
 import { identifyWrite, REPLAYED_HEADER, type WriteIdentity } from "./idempotency.ts";
@@ -36,7 +37,9 @@ const ANSWER_MS = 500;
 export function orderService(deps: ServiceDeps): ServiceImpl<typeof OrderService> {
   const { client, limits, random } = deps;
   const read = async (tenant: string, orderId: string): Promise<OrderState> => {
-    const state = await readRecord(client, ORDER_KIND, OrderStateSchema, { tenant, key: orderId });
+    const address = { tenant, key: orderId };
+    const held = await readRecord(client, ORDER_KIND, OrderStateSchema, address);
+    const state = held ?? (await readArchived(client, address))?.order;
     if (state === undefined) throw notFound("order", orderId);
     return state;
   };
@@ -196,6 +199,7 @@ function filterOf(filter: OrderFilter | undefined) {
   const mayHaveMatched = (state: OrderState): boolean => {
     const createdMs = Number(state.createdMs);
     return (
+      state.archivedMs === 0n &&
       (customerId === "" || state.customerId === customerId) &&
       (productId === "" || state.lines.some((line) => line.productId === productId)) &&
       createdMs >= oldestMs &&

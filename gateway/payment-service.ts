@@ -1,6 +1,6 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { CallError } from "../actors/runtime/index.ts";
+import { type ActorAddress, type ActorClient, CallError } from "../actors/runtime/index.ts";
 import { OrderActor } from "../proto/gen/tradewind/actors/order/v1/order_actor_pb.ts";
 import { PaymentActor } from "../proto/gen/tradewind/actors/payment/v1/payment_actor_pb.ts";
 import {
@@ -16,6 +16,7 @@ import {
   type RefundPaymentRequest,
   RefundPaymentRequestSchema,
 } from "../proto/gen/tradewind/payment/v1/payment_service_pb.ts";
+import { readArchived } from "./archived-order.ts";
 import { scopeOf } from "./call-scope.ts";
 import { edgeError, notFound } from "./connect-errors.ts";
 import { identifyWrite } from "./idempotency.ts";
@@ -47,9 +48,15 @@ export function paymentService(deps: ServiceDeps): ServiceImpl<typeof PaymentSer
 async function readPayment({ client }: ServiceDeps, tenant: string, paymentId: string) {
   const key = orderKeyOf(paymentId);
   if (key === undefined) throw notFound("payment", paymentId);
-  const state = await readRecord(client, PAYMENT_KIND, PaymentStateSchema, { tenant, key });
+  const state = await readPaymentOf(client, { tenant, key });
   if (state === undefined) throw notFound("payment", paymentId);
   return { key, state };
+}
+
+/** The payment of an order, archived ones included. */
+async function readPaymentOf(client: ActorClient, address: ActorAddress): Promise<PaymentState | undefined> {
+  const held = await readRecord(client, PAYMENT_KIND, PaymentStateSchema, address);
+  return held ?? (await readArchived(client, address))?.payment;
 }
 
 async function listPayments(deps: ServiceDeps, request: ListPaymentsRequest, context: HandlerContext) {
@@ -62,7 +69,7 @@ async function listPayments(deps: ServiceDeps, request: ListPaymentsRequest, con
     (customerId === "" || state.customerId === customerId);
   if (orderId !== "") {
     // An order has one payment, under its own key.
-    const state = await readRecord(deps.client, PAYMENT_KIND, PaymentStateSchema, { tenant, key: orderId });
+    const state = await readPaymentOf(deps.client, { tenant, key: orderId });
     return { payments: state !== undefined && matches(state) ? [paymentView(tenant, orderId, state)] : [] };
   }
   const { items, next } = await listRecords(deps.client, {
@@ -73,7 +80,7 @@ async function listPayments(deps: ServiceDeps, request: ListPaymentsRequest, con
     after,
     pageSize: pageSizeOf(request),
     matchesEntry: ({ customer_id: customer }) => customerId === "" || customer === customerId,
-    matchesRecord: matches,
+    matchesRecord: (state) => state.archivedMs === 0n && matches(state),
   });
   return {
     payments: items.map(({ id, state }) => paymentView(tenant, id, state)),

@@ -2,6 +2,7 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { type Keyed, reconcile, type ReconcileReport } from "../actors/reconcile/reconciler.ts";
 import type { ActorClient } from "../actors/runtime/index.ts";
 import { type Clock, sleep } from "../platform/clock.ts";
+import { ArchiveStateSchema } from "../proto/gen/tradewind/actors/archive/v1/archive_actor_pb.ts";
 import { AnalyticsStateSchema } from "../proto/gen/tradewind/actors/analytics/v1/analytics_state_pb.ts";
 import { OrderStateSchema } from "../proto/gen/tradewind/actors/order/v1/order_state_pb.ts";
 import { PaymentStateSchema } from "../proto/gen/tradewind/actors/payment/v1/payment_state_pb.ts";
@@ -49,11 +50,13 @@ async function readBooks(client: ActorClient, clock: Clock, tenant: string) {
   };
   const orders = await all("order", OrderStateSchema);
   const payments = await all("payment", PaymentStateSchema);
+  const archive = await all("archive", ArchiveStateSchema);
   const stocks = await all("stock", StockStateSchema);
   const analytics = await all("analytics", AnalyticsStateSchema);
   return {
     orders,
     payments,
+    archive,
     stocks: stocks.filter(({ state }) => state.opened),
     analytics,
     nowMs: clock.nowMs(),

@@ -30,6 +30,7 @@ import {
 } from "../../proto/gen/tradewind/actors/order/v1/order_state_pb.ts";
 import { defineActor, DomainError } from "../runtime/index.ts";
 import { DEFAULT_SETTINGS } from "../shared/settings.ts";
+import { archive, paymentAtRest, reopen } from "./order-archive.ts";
 import { bookCapture, bookRefund } from "./order-books.ts";
 import { priceOrder } from "./order-pricing.ts";
 import { dueMs, linesAnswered, nextStatus, statusName, type Trigger } from "./order-saga.ts";
@@ -70,6 +71,9 @@ export const orderActor = defineActor(
     moneyClosed,
     deadlinePassed,
     holdNext,
+    archive,
+    paymentAtRest,
+    reopen,
   },
   { creates: ["place"] },
 );
@@ -132,12 +136,16 @@ function pay(ctx: OrderContext, { methodToken, wait }: PayOrder) {
   return wait ? ctx.defer(PAID) : { order: state };
 }
 
-/** Cancelling again changes nothing. @throws DomainError INVALID_TRANSITION {from, to} */
+/** Cancelling again changes nothing. @throws DomainError INVALID_TRANSITION {from, to}, NOT_FOUND in the archive */
 function cancel(ctx: OrderContext, { reason: text }: CancelOrder) {
-  const { state } = ctx;
+  const { state, key } = ctx;
   const { CANCELLING, CANCELLED } = OrderStatus;
   if (state.status === CANCELLING || state.status === CANCELLED) return { order: state };
   if (nextStatus(state.status, "cancel") === undefined) throw notFrom(ctx, CANCELLING);
+  if (state.archivedMs !== 0n) {
+    const details = { resource: "order", id: key };
+    throw DomainError.of("NOT_FOUND", `order ${key} is archived: it can only be read`, details);
+  }
   touch(ctx);
   end(ctx, "cancel", { code: OrderReasonCode.CANCEL_REQUESTED, text });
   return { order: state };

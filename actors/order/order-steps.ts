@@ -1,4 +1,5 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { ArchiveActor } from "../../proto/gen/tradewind/actors/archive/v1/archive_actor_pb.ts";
 import { OrderActor } from "../../proto/gen/tradewind/actors/order/v1/order_actor_pb.ts";
 import {
   OrderCancelledSchema,
@@ -17,6 +18,8 @@ import { PaymentActor } from "../../proto/gen/tradewind/actors/payment/v1/paymen
 import { PaymentStatus } from "../../proto/gen/tradewind/actors/payment/v1/payment_state_pb.ts";
 import { StockActor } from "../../proto/gen/tradewind/actors/stock/v1/stock_actor_pb.ts";
 import type { ActorContext } from "../runtime/index.ts";
+import { sumsOf } from "../shared/archived-sums.ts";
+import { ledgerFigures } from "../shared/order-figures.ts";
 import { DEFAULT_SETTINGS } from "../shared/settings.ts";
 import { bookCapture, bookReturn } from "./order-books.ts";
 import {
@@ -42,9 +45,23 @@ export const PAID = "PAID";
 const SEGMENT_LINES_MAX = 48;
 
 /** Marks a change of the order. */
-export function touch({ state, nowMs }: OrderContext): void {
+export function touch(ctx: OrderContext): void {
+  const { state, nowMs } = ctx;
+  reopenArchived(ctx);
   state.revision += 1n;
   state.updatedMs = BigInt(nowMs);
+}
+
+/** An archived order that something happens to all the same comes back, and its figures leave the ledger. */
+export function reopenArchived(ctx: OrderContext): void {
+  const { state, key } = ctx;
+  if (state.archivedMs === 0n) return;
+  const sums = sumsOf(ledgerFigures(state), -1n);
+  ctx.send(ArchiveActor.method.add, state.ledger, { orders: -1n, sums });
+  if (state.attempts > 0) ctx.send(PaymentActor.method.reopen, key, {});
+  state.archivedMs = 0n;
+  state.ledger = "";
+  ctx.expireAfter(0);
 }
 
 /** Moves the order along. False if the trigger means nothing here any more: it is late. */

@@ -1,8 +1,9 @@
-import { create } from "@bufbuild/protobuf";
+import { clone, create } from "@bufbuild/protobuf";
 import { OrderActor } from "../../proto/gen/tradewind/actors/order/v1/order_actor_pb.ts";
 import {
   PaymentActor,
   ProviderOperation,
+  type ArchivePayment,
   type AuthorizePayment,
   type CancelPayment,
   type CapturePayment,
@@ -24,7 +25,9 @@ import {
   authorizationKey,
   booked,
   close,
+  isAtRest,
   refundable,
+  reopenArchived,
   startRefund,
   statusOfAmounts,
   touch,
@@ -38,7 +41,19 @@ export const REFUNDS_MAX = 50;
 export const paymentActor = defineActor(
   PaymentActor,
   PaymentStateSchema,
-  { authorize, capture, cancel, refund, authorizeSettled, captureSettled, voidSettled, refundSettled },
+  {
+    authorize,
+    capture,
+    cancel,
+    refund,
+    authorizeSettled,
+    captureSettled,
+    voidSettled,
+    refundSettled,
+    archive,
+    leave,
+    reopen,
+  },
   { creates: ["authorize", "cancel"] },
 );
 
@@ -196,10 +211,14 @@ function voidSettled(ctx: PaymentContext, { approved, code }: ProviderResult) {
 
 /**
  * Pays back a part, or with amount 0 all that is left; from outside.
- * @throws DomainError REFUND_EXCEEDS_CAPTURED {refundable}, CURRENCY_MISMATCH, LIMIT_EXCEEDED
+ * @throws DomainError REFUND_EXCEEDS_CAPTURED {refundable}, CURRENCY_MISMATCH, LIMIT_EXCEEDED, NOT_FOUND in the archive
  */
 function refund(ctx: PaymentContext, { amount: asked, currency, reason }: RefundPayment) {
   const { state, key } = ctx;
+  if (state.archivedMs !== 0n) {
+    const details = { resource: "payment", id: key };
+    throw DomainError.of("NOT_FOUND", `payment ${key} is archived: it can only be read`, details);
+  }
   if (currency !== "" && currency !== state.currency) {
     const metadata = { expected: state.currency, actual: currency };
     throw DomainError.of(
@@ -243,5 +262,28 @@ function refundSettled(ctx: PaymentContext, { approved, providerRef, code }: Pro
     ctx.send(OrderActor.method.paymentRefunded, key, { refundId, amount, status: state.status });
   }
   if (state.cancelled) close(ctx);
+  return {};
+}
+
+/** The order wants to leave for the archive. */
+function archive(ctx: PaymentContext, order: ArchivePayment) {
+  const { state, key } = ctx;
+  if (state.updatedMs > order.unchangedSinceMs || !isAtRest(state)) return {};
+  const { unchangedSinceMs, ledger, keepSeconds } = order;
+  const payment = clone(PaymentStateSchema, state);
+  const asked = { unchangedSinceMs, ledger, keepSeconds };
+  ctx.send(OrderActor.method.paymentAtRest, key, { payment, order: asked });
+  return {};
+}
+
+/** The order has left. */
+function leave(ctx: PaymentContext, { keepSeconds }: ArchivePayment) {
+  ctx.state.archivedMs = BigInt(ctx.nowMs);
+  ctx.expireAfter(keepSeconds);
+  return {};
+}
+
+function reopen(ctx: PaymentContext) {
+  reopenArchived(ctx);
   return {};
 }

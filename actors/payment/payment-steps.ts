@@ -20,9 +20,31 @@ import { undoQueue } from "./payment-queues.ts";
 export type PaymentContext = ActorContext<typeof PaymentStateSchema>;
 
 /** Marks a change of the payment. */
-export function touch({ state, nowMs }: PaymentContext): void {
+export function touch(ctx: PaymentContext): void {
+  const { state, nowMs } = ctx;
+  reopenArchived(ctx);
   state.revision += 1n;
   state.updatedMs = BigInt(nowMs);
+}
+
+/** An archived payment that something happens to all the same comes back, and its order with it. */
+export function reopenArchived(ctx: PaymentContext): void {
+  const { state, key } = ctx;
+  if (state.archivedMs === 0n) return;
+  state.archivedMs = 0n;
+  ctx.expireAfter(0);
+  ctx.send(OrderActor.method.reopen, key, {});
+}
+
+/** True if nothing happens to the payment any more unless somebody from outside wants it. */
+export function isAtRest(state: PaymentState): boolean {
+  const attempt = state.attempts.at(-1);
+  return attempt === undefined ? state.closed : !isOpen(state, attempt) && !isHanging(state, attempt);
+}
+
+/** True if the provider may hold money that is neither captured nor on its way back. */
+function isHanging({ captured, closed }: PaymentState, { authorization }: PaymentAttempt): boolean {
+  return captured === 0n && !closed && authorization !== CallStep.DECLINED;
 }
 
 /** Key of an attempt's authorisation at the provider. */

@@ -2,6 +2,7 @@ import type {
   AnalyticsState,
   Ranking,
 } from "../../proto/gen/tradewind/actors/analytics/v1/analytics_state_pb.ts";
+import type { ArchiveState } from "../../proto/gen/tradewind/actors/archive/v1/archive_actor_pb.ts";
 import {
   LineStock,
   MoneyStep,
@@ -10,8 +11,10 @@ import {
 } from "../../proto/gen/tradewind/actors/order/v1/order_state_pb.ts";
 import { CallStep, type PaymentState } from "../../proto/gen/tradewind/actors/payment/v1/payment_state_pb.ts";
 import type { StockState } from "../../proto/gen/tradewind/actors/stock/v1/stock_actor_pb.ts";
+import { figuresOf as archivedFigures } from "../shared/archived-sums.ts";
+import { type Figures, stockKey } from "../shared/order-figures.ts";
 import { Comparison, SAMPLES_MAX, type Check } from "./findings.ts";
-import { ExpectedAnalytics, type Figures } from "./recompute.ts";
+import { ExpectedAnalytics } from "./recompute.ts";
 
 /** A record with its key. */
 export interface Keyed<S> {
@@ -25,6 +28,8 @@ export interface Books {
   readonly payments: Iterable<Keyed<PaymentState>>;
   readonly stocks: Iterable<Keyed<StockState>>;
   readonly analytics: Iterable<Keyed<AnalyticsState>>;
+  /** Ledgers of archived orders. */
+  readonly archive?: Iterable<Keyed<ArchiveState>>;
   /** When they were read. */
   readonly nowMs: number;
   /** What changed later than this before it may still be on its way elsewhere; 3,000 by default. */
@@ -34,6 +39,8 @@ export interface Books {
 export interface ReconcileReport {
   readonly checks: readonly Check[];
   readonly orders: number;
+  /** Of which nothing but their figures is left. */
+  readonly ordersArchived: bigint;
   /** Not settled: something will still happen by itself. */
   readonly ordersOpen: number;
 }
@@ -54,6 +61,7 @@ interface ProductUse {
 export function reconcile(books: Books): ReconcileReport {
   const orders = new OrderBooks();
   for (const { key, state } of books.orders) orders.add(key, state);
+  for (const { state } of books.archive ?? []) orders.addArchived(state);
   const isMoving = orders.newestMs > BigInt(books.nowMs - (books.settleMs ?? SETTLE_MS));
   const checks = [
     ...stockChecks(books.stocks, orders.products, isMoving),
@@ -62,7 +70,7 @@ export function reconcile(books: Books): ReconcileReport {
     orders.goods.finish(isMoving),
     ...analyticsChecks(books.analytics, orders.analytics, isMoving),
   ];
-  return { checks, orders: orders.count, ordersOpen: orders.open };
+  return { checks, orders: orders.count, ordersArchived: orders.archived, ordersOpen: orders.open };
 }
 
 interface OrderMoney {
@@ -84,20 +92,21 @@ class OrderBooks {
     "orders that ended have no goods, and only confirmed ones have sold any",
   );
   count = 0;
+  archived = 0n;
   open = 0;
   newestMs = 0n;
 
   add(key: string, order: OrderState): void {
+    this.#moved(order.archivedMs === 0n ? order.updatedMs : order.archivedMs);
+    if (order.archivedMs !== 0n) return; // its figures are in a ledger
     this.count += 1;
-    if (order.updatedMs > this.newestMs) this.newestMs = order.updatedMs;
     if (isOpen(order)) this.open += 1;
     this.steps.compare(key, "next step", hasStep(order) ? "next step" : "none", false);
     this.goods.compare(key, "", stray(order), false);
     this.analytics.add(order);
     this.money.set(key, moneyOf(order));
     for (const { productId, quantity, stock } of order.lines) {
-      const use = this.products.get(productId) ?? { held: 0n, sold: 0n, returned: 0n, isMoving: false };
-      this.products.set(productId, use);
+      const use = this.#useOf(productId);
       const units = BigInt(quantity);
       if (stock === LineStock.HELD) use.held += units;
       if (stock === LineStock.COMMITTED || stock === LineStock.RETURNED) use.sold += units;
@@ -105,7 +114,33 @@ class OrderBooks {
       if (order.holding) use.isMoving = true;
     }
   }
+
+  addArchived({ sums, orders, updatedMs }: ArchiveState): void {
+    this.#moved(updatedMs);
+    this.archived += orders;
+    for (const [key, archived] of Object.entries(sums)) {
+      if (!key.startsWith(STOCK_PREFIX)) {
+        this.analytics.addArchived(key, archivedFigures(archived));
+        continue;
+      }
+      const use = this.#useOf(key.slice(STOCK_PREFIX.length));
+      use.sold += archived.sold;
+      use.returned += archived.returned;
+    }
+  }
+
+  #moved(atMs: bigint): void {
+    if (atMs > this.newestMs) this.newestMs = atMs;
+  }
+
+  #useOf(productId: string): ProductUse {
+    const use = this.products.get(productId) ?? { held: 0n, sold: 0n, returned: 0n, isMoving: false };
+    this.products.set(productId, use);
+    return use;
+  }
 }
+
+const STOCK_PREFIX = stockKey("");
 
 function isOpen({ status, money, holding }: OrderState): boolean {
   if (status === PENDING || status === CANCELLING || status === COMPENSATING || holding) return true;
@@ -198,6 +233,7 @@ function* paymentChecks(
   );
   const unseen = new Set(money.keys());
   for (const { key, state } of payments) {
+    if (state.archivedMs !== 0n) continue; // so is its order
     const order = money.get(key);
     unseen.delete(key);
     if (order === undefined) {
@@ -233,15 +269,16 @@ function* analyticsChecks(
   );
   const rankings = new Comparison("analytics_rankings", "rankings against the orders");
   const missing = new Set(expected.records.keys());
-  const unranked = new Set(expected.rankings.keys());
+  const ranked = expected.rankings();
+  const unranked = new Set(ranked.keys());
   for (const { key, state } of records) {
     missing.delete(key);
     const { record } = state;
     if (record.case === "topCustomers") {
-      compareRanking(rankings, `${key}/spent`, record.value.spent, expected, unranked);
+      compareRanking(rankings, `${key}/spent`, record.value.spent, ranked, unranked);
     } else if (record.case === "topProducts") {
-      compareRanking(rankings, `${key}/revenue`, record.value.revenue, expected, unranked);
-      compareRanking(rankings, `${key}/units`, record.value.units, expected, unranked);
+      compareRanking(rankings, `${key}/revenue`, record.value.revenue, ranked, unranked);
+      compareRanking(rankings, `${key}/units`, record.value.units, ranked, unranked);
     } else if (record.case !== undefined) {
       sums.compare(key, describe(expected.records.get(key) ?? {}), describe(figuresOf(record)), false);
     }
@@ -279,11 +316,11 @@ function compareRanking(
   comparison: Comparison,
   name: string,
   ranking: Ranking | undefined,
-  expected: ExpectedAnalytics,
+  expected: ReadonlyMap<string, ReadonlyMap<string, bigint>>,
   unranked: Set<string>,
 ): void {
   unranked.delete(name);
-  const scores = expected.rankings.get(name) ?? new Map<string, bigint>();
+  const scores = expected.get(name) ?? new Map<string, bigint>();
   const candidates = ranking?.scores ?? {};
   for (const [id, score] of Object.entries(candidates))
     comparison.compare(`${name}/${id}`, scores.get(id) ?? 0n, score, false);

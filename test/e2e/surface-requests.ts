@@ -57,6 +57,7 @@ export const GOOD: Readonly<Record<string, (known: Known) => readonly [object, o
   "OpsService.GetSystemStatus": () => [{}, { nats: { connected: true } }],
   "OpsService.ListDeadLetters": () => [{}, { deadLetters: [] }],
   "OpsService.Reconcile": () => [{ timeout: { seconds: 10n } }, { verdict: 1 }],
+  "OpsService.ArchiveOrders": () => [{}, { archived: 0n, kept: 0n, complete: true }],
 };
 
 /** Methods whose good requests need a state of their own; money.test.ts and poison.test.ts have them. */
@@ -168,6 +169,7 @@ export const BAD: readonly (readonly [string, object, readonly string[]])[] = [
   ["OpsService.RedriveDeadLetter", { deadLetterId: BAD_ID }, ["dead_letter_id"]],
   ["OpsService.DiscardDeadLetter", { deadLetterId: "x", reason: LONG }, ["reason"]],
   ["OpsService.Reconcile", { timeout: { seconds: 26n } }, ["timeout"]],
+  ["OpsService.ArchiveOrders", { olderThan: { seconds: 2_591_999n } }, ["older_than"]],
 ];
 
 /** A request for something that is not there. */

@@ -1,5 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
+import { archiveOrders } from "../../actors/archivist/archivist.ts";
 import { ACTORS, PROJECTIONS } from "../../actors/kinds.ts";
 import { isFinal } from "../../actors/order/order-saga.ts";
 import { paymentTasks } from "../../actors/payment/payment-tasks.ts";
@@ -9,6 +10,7 @@ import { createActorClient } from "../../actors/runtime/client/actor-client.ts";
 import { MemoryNats } from "../../actors/runtime/bus/bus-memory.ts";
 import type { Bus } from "../../actors/runtime/bus/bus.ts";
 import { HandClock } from "../../actors/runtime/client/client-testing.ts";
+import { LIMITS } from "../../actors/runtime/limits.ts";
 import { startTaskWorker } from "../../actors/runtime/tasks/task-worker.ts";
 import { createTopology } from "../../actors/runtime/topology.ts";
 import { startWorker } from "../../actors/runtime/worker/worker.ts";
@@ -17,6 +19,7 @@ import { line } from "../../actors/testing.ts";
 import { silentLogger } from "../../platform/log.ts";
 import { seededRandom } from "../../platform/random.ts";
 import { AnalyticsStateSchema } from "../../proto/gen/tradewind/actors/analytics/v1/analytics_state_pb.ts";
+import { ArchiveStateSchema } from "../../proto/gen/tradewind/actors/archive/v1/archive_actor_pb.ts";
 import { OrderActor } from "../../proto/gen/tradewind/actors/order/v1/order_actor_pb.ts";
 import {
   OrderStateSchema,
@@ -103,11 +106,17 @@ function createShop(seed: number, options: { readonly recordsCachedMax?: number 
     reconcile({
       orders: await scan("order", OrderStateSchema),
       payments: await scan("payment", PaymentStateSchema),
+      archive: await scan("archive", ArchiveStateSchema),
       stocks: await scan("stock", StockStateSchema),
       analytics: await scan("analytics", AnalyticsStateSchema),
       nowMs: clock.nowMs(),
     });
-  return { clock, random, client, finish, restart, simulator, scan, reconcileNow, cold };
+  /** Lets everything leave that has not changed for a minute. */
+  const archive = () => {
+    const options = { ageMs: 60_000, restMs: 50, keepSeconds: 600, signal: new AbortController().signal };
+    return archiveOrders({ client, topology, clock, random }, TENANT, options);
+  };
+  return { clock, random, client, finish, restart, simulator, scan, reconcileNow, archive, cold };
 }
 
 type Shop = ReturnType<typeof createShop>;
@@ -183,6 +192,39 @@ describe("commerce on the actor runtime", () => {
           .reduce((total, { amount }) => total + BigInt(amount), 0n);
       expect(sum("capture") - sum("refund")).toBe(kept);
       expect(orders.filter(({ state }) => state.status === OrderStatus.CONFIRMED).length).toBeGreaterThan(10);
+    },
+    60_000,
+  );
+
+  it.each([11, 12, 13])(
+    "archives what is old though workers are killed (seed %i)",
+    async (seed) => {
+      const shop = createShop(seed);
+      const { clock, client, finish, random, restart } = shop;
+      await openProducts(shop, 400n);
+      const orders = 300;
+      for (let first = 0; first < orders; first += 60)
+        await finish(Promise.all(Array.from({ length: 60 }, (_, index) => placeOrder(shop, first + index))));
+      for (let i = 0; i < 40; i++) await clock.pass(30_000);
+      const archiving = Promise.allSettled([shop.archive(), shop.archive()]);
+      for (let kill = 0; kill < 3; kill++) {
+        await clock.pass(Math.floor(random.float() * 400));
+        restart("core");
+        await clock.pass(3_500);
+      }
+      await finish(archiving);
+      expect(await finish(shop.archive())).toMatchObject({ isComplete: true });
+      await clock.pass(5_000);
+      const report = await shop.reconcileNow();
+      expect(report.checks.filter(({ verdict }) => verdict !== "clean")).toEqual([]);
+      expect(BigInt(report.orders) + report.ordersArchived).toBe(BigInt(orders));
+      expect(report.orders).toBeLessThanOrEqual(4 * 2 * LIMITS.listPageEntriesMax);
+      expect(await finish(client.listDeadLetters(undefined, 10))).toEqual([]);
+      expect(await finish(shop.archive())).toMatchObject({ archived: 0 });
+      await clock.pass(700_000);
+      const held = await shop.scan("order", OrderStateSchema);
+      expect(held.map(({ state }) => state.archivedMs).filter((atMs) => atMs !== 0n)).toEqual([]);
+      expect(held).toHaveLength(report.orders);
     },
     60_000,
   );

@@ -9,17 +9,18 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   shared: ["gen", "platform"],
   domain: ["gen", "runtime door", "shared"],
   psp: ["gen", "platform", "shared"],
-  reconcile: ["gen"],
-  "actors entry": ["gen", "platform", "runtime door", "shared", "psp", "reconcile", "domain"],
-  gateway: ["gen", "platform", "runtime door", "reconcile"],
+  reconcile: ["gen", "shared"],
+  archivist: ["gen", "platform", "runtime door"],
+  "actors entry": ["gen", "platform", "runtime door", "shared", "psp", "reconcile", "archivist", "domain"],
+  gateway: ["gen", "platform", "runtime door", "reconcile", "archivist"],
   cli: ["gen", "platform", "runtime door", "reconcile", "role entry"],
   k8s: ["gen", "platform", "runtime topology"],
   web: ["gen"],
   k6: ["gen"],
 };
 
-/** Folders of actors/ that are no domain: leaves that several layers share, and the simulator's role. */
-const SIDE_FOLDERS: ReadonlySet<string> = new Set(["shared", "psp", "reconcile"]);
+/** Folders of actors/ that are no domain: what several layers share, and the simulator's role. */
+const SIDE_FOLDERS: ReadonlySet<string> = new Set(["shared", "psp", "reconcile", "archivist"]);
 
 /** Folders that measure or test the whole: they may import anything. */
 const OUTSIDE = /^(test|bench)\//;

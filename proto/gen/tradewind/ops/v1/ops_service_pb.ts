@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file tradewind/ops/v1/ops_service.proto.
  */
 export const file_tradewind_ops_v1_ops_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJ0cmFkZXdpbmQvb3BzL3YxL29wc19zZXJ2aWNlLnByb3RvEhB0cmFkZXdpbmQub3BzLnYxIhgKFkdldFN5c3RlbVN0YXR1c1JlcXVlc3Qi6QIKF0dldFN5c3RlbVN0YXR1c1Jlc3BvbnNlEg8KB2hlYWx0aHkYASABKAgSEAoIcHJvYmxlbXMYAiADKAkSLAoFYnVpbGQYAyABKAsyHS50cmFkZXdpbmQub3BzLnYxLkJ1aWxkU3RhdHVzEioKBG5hdHMYBCABKAsyHC50cmFkZXdpbmQub3BzLnYxLk5hdHNTdGF0dXMSLwoHd29ya2VycxgFIAMoCzIeLnRyYWRld2luZC5vcHMudjEuV29ya2VyU3RhdHVzEikKBGxvZ3MYBiADKAsyGy50cmFkZXdpbmQub3BzLnYxLkxvZ1N0YXR1cxIvCgdzdHJlYW1zGAcgAygLMh4udHJhZGV3aW5kLm9wcy52MS5TdHJlYW1TdGF0dXMSGQoRZGVhZF9sZXR0ZXJzX29wZW4YCCABKAMSKQoFYXNfb2YYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIl8KC0J1aWxkU3RhdHVzEg8KB3ZlcnNpb24YASABKAkSDwoHcnVudGltZRgCIAEoCRIuCgpzdGFydGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKvAQoKTmF0c1N0YXR1cxIRCgljb25uZWN0ZWQYASABKAgSEwoLc2VydmVyX25hbWUYAiABKAkSFgoOc2VydmVyX3ZlcnNpb24YAyABKAkSLQoKcm91bmRfdHJpcBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIVCg1zdG9yYWdlX2J5dGVzGAUgASgDEhsKE3N0b3JhZ2VfbGltaXRfYnl0ZXMYBiABKAMiSgoMV29ya2VyU3RhdHVzEgoKAmlkGAEgASgJEg0KBWdyb3VwGAIgASgJEhEKCWNvbnRyYWN0cxgDIAEoCRIMCgRsb2dzGAQgAygFIo8BCglMb2dTdGF0dXMSDQoFZ3JvdXAYASABKAkSCwoDbG9nGAIgASgFEg0KBW93bmVyGAMgASgJEg0KBWVwb2NoGAQgASgDEhgKEGJhY2tsb2dfbWVzc2FnZXMYBSABKAMSLgoLYmFja2xvZ19hZ2UYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iPQoMU3RyZWFtU3RhdHVzEgwKBG5hbWUYASABKAkSEAoIbWVzc2FnZXMYAiABKAMSDQoFYnl0ZXMYAyABKAMingIKCkRlYWRMZXR0ZXISCgoCaWQYASABKAkSDAoEa2luZBgCIAEoCRIRCgl0ZW5hbnRfaWQYAyABKAkSCwoDa2V5GAQgASgJEgwKBHR5cGUYBSABKAkSDgoGcmVhc29uGAYgASgJEgwKBHRleHQYByABKAkSMAoFc3RhdGUYCCABKA4yIS50cmFkZXdpbmQub3BzLnYxLkRlYWRMZXR0ZXJTdGF0ZRIuCgpjcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdzdWJqZWN0GAogASgJEhAKCHNlcXVlbmNlGAsgASgDEhQKDHBheWxvYWRfanNvbhgMIAEoCRIPCgdwYXlsb2FkGA0gASgMIokBChZMaXN0RGVhZExldHRlcnNSZXF1ZXN0EjIKBGtpbmQYASABKAlCJLpIIdgBAXIcMhpeW2EtejAtOV1bYS16MC05Xy1dezAsNjJ9JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiZgoXTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2USMgoMZGVhZF9sZXR0ZXJzGAEgAygLMhwudHJhZGV3aW5kLm9wcy52MS5EZWFkTGV0dGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJaChRHZXREZWFkTGV0dGVyUmVxdWVzdBJCCg5kZWFkX2xldHRlcl9pZBgBIAEoCUIqukgnciUyI15bQS1aYS16MC05XVtBLVphLXowLTlfLjotXXswLDI1NH0kIkoKFUdldERlYWRMZXR0ZXJSZXNwb25zZRIxCgtkZWFkX2xldHRlchgBIAEoCzIcLnRyYWRld2luZC5vcHMudjEuRGVhZExldHRlciJeChhSZWRyaXZlRGVhZExldHRlclJlcXVlc3QSQgoOZGVhZF9sZXR0ZXJfaWQYASABKAlCKrpIJ3IlMiNeW0EtWmEtejAtOV1bQS1aYS16MC05Xy46LV17MCwyNTR9JCJOChlSZWRyaXZlRGVhZExldHRlclJlc3BvbnNlEjEKC2RlYWRfbGV0dGVyGAEgASgLMhwudHJhZGV3aW5kLm9wcy52MS5EZWFkTGV0dGVyIngKGERpc2NhcmREZWFkTGV0dGVyUmVxdWVzdBJCCg5kZWFkX2xldHRlcl9pZBgBIAEoCUIqukgnciUyI15bQS1aYS16MC05XVtBLVphLXowLTlfLjotXXswLDI1NH0kEhgKBnJlYXNvbhgCIAEoCUIIukgFcgMY9AMiTgoZRGlzY2FyZERlYWRMZXR0ZXJSZXNwb25zZRIxCgtkZWFkX2xldHRlchgBIAEoCzIcLnRyYWRld2luZC5vcHMudjEuRGVhZExldHRlciJMChBSZWNvbmNpbGVSZXF1ZXN0EjgKB3RpbWVvdXQYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDLpICaoBBiICCBkyACKUAQoOUmVjb25jaWxlQ2hlY2sSDAoEbmFtZRgBIAEoCRIzCgd2ZXJkaWN0GAIgASgOMiIudHJhZGV3aW5kLm9wcy52MS5SZWNvbmNpbGVWZXJkaWN0EhAKCGV4cGVjdGVkGAMgASgJEg4KBmFjdHVhbBgEIAEoCRIMCgR0ZXh0GAUgASgJEg8KB3NhbXBsZXMYBiADKAkiygEKEVJlY29uY2lsZVJlc3BvbnNlEjMKB3ZlcmRpY3QYASABKA4yIi50cmFkZXdpbmQub3BzLnYxLlJlY29uY2lsZVZlcmRpY3QSMAoGY2hlY2tzGAIgAygLMiAudHJhZGV3aW5kLm9wcy52MS5SZWNvbmNpbGVDaGVjaxIOCgZvcmRlcnMYAyABKAMSEwoLb3JkZXJzX29wZW4YBCABKAMSKQoFYXNfb2YYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKpEBCg9EZWFkTGV0dGVyU3RhdGUSIQodREVBRF9MRVRURVJfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZERUFEX0xFVFRFUl9TVEFURV9PUEVOEAESHgoaREVBRF9MRVRURVJfU1RBVEVfUkVEUklWRU4QAhIfChtERUFEX0xFVFRFUl9TVEFURV9ESVNDQVJERUQQAyqTAQoQUmVjb25jaWxlVmVyZGljdBIhCh1SRUNPTkNJTEVfVkVSRElDVF9VTlNQRUNJRklFRBAAEhsKF1JFQ09OQ0lMRV9WRVJESUNUX0NMRUFOEAESHgoaUkVDT05DSUxFX1ZFUkRJQ1RfU0VUVExJTkcQAhIfChtSRUNPTkNJTEVfVkVSRElDVF9ESUZGRVJFTlQQAzKEBQoKT3BzU2VydmljZRJrCg9HZXRTeXN0ZW1TdGF0dXMSKC50cmFkZXdpbmQub3BzLnYxLkdldFN5c3RlbVN0YXR1c1JlcXVlc3QaKS50cmFkZXdpbmQub3BzLnYxLkdldFN5c3RlbVN0YXR1c1Jlc3BvbnNlIgOQAgESawoPTGlzdERlYWRMZXR0ZXJzEigudHJhZGV3aW5kLm9wcy52MS5MaXN0RGVhZExldHRlcnNSZXF1ZXN0GikudHJhZGV3aW5kLm9wcy52MS5MaXN0RGVhZExldHRlcnNSZXNwb25zZSIDkAIBEmUKDUdldERlYWRMZXR0ZXISJi50cmFkZXdpbmQub3BzLnYxLkdldERlYWRMZXR0ZXJSZXF1ZXN0GicudHJhZGV3aW5kLm9wcy52MS5HZXREZWFkTGV0dGVyUmVzcG9uc2UiA5ACARJsChFSZWRyaXZlRGVhZExldHRlchIqLnRyYWRld2luZC5vcHMudjEuUmVkcml2ZURlYWRMZXR0ZXJSZXF1ZXN0GisudHJhZGV3aW5kLm9wcy52MS5SZWRyaXZlRGVhZExldHRlclJlc3BvbnNlEmwKEURpc2NhcmREZWFkTGV0dGVyEioudHJhZGV3aW5kLm9wcy52MS5EaXNjYXJkRGVhZExldHRlclJlcXVlc3QaKy50cmFkZXdpbmQub3BzLnYxLkRpc2NhcmREZWFkTGV0dGVyUmVzcG9uc2USWQoJUmVjb25jaWxlEiIudHJhZGV3aW5kLm9wcy52MS5SZWNvbmNpbGVSZXF1ZXN0GiMudHJhZGV3aW5kLm9wcy52MS5SZWNvbmNpbGVSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiJ0cmFkZXdpbmQvb3BzL3YxL29wc19zZXJ2aWNlLnByb3RvEhB0cmFkZXdpbmQub3BzLnYxIhgKFkdldFN5c3RlbVN0YXR1c1JlcXVlc3Qi6QIKF0dldFN5c3RlbVN0YXR1c1Jlc3BvbnNlEg8KB2hlYWx0aHkYASABKAgSEAoIcHJvYmxlbXMYAiADKAkSLAoFYnVpbGQYAyABKAsyHS50cmFkZXdpbmQub3BzLnYxLkJ1aWxkU3RhdHVzEioKBG5hdHMYBCABKAsyHC50cmFkZXdpbmQub3BzLnYxLk5hdHNTdGF0dXMSLwoHd29ya2VycxgFIAMoCzIeLnRyYWRld2luZC5vcHMudjEuV29ya2VyU3RhdHVzEikKBGxvZ3MYBiADKAsyGy50cmFkZXdpbmQub3BzLnYxLkxvZ1N0YXR1cxIvCgdzdHJlYW1zGAcgAygLMh4udHJhZGV3aW5kLm9wcy52MS5TdHJlYW1TdGF0dXMSGQoRZGVhZF9sZXR0ZXJzX29wZW4YCCABKAMSKQoFYXNfb2YYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIl8KC0J1aWxkU3RhdHVzEg8KB3ZlcnNpb24YASABKAkSDwoHcnVudGltZRgCIAEoCRIuCgpzdGFydGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKvAQoKTmF0c1N0YXR1cxIRCgljb25uZWN0ZWQYASABKAgSEwoLc2VydmVyX25hbWUYAiABKAkSFgoOc2VydmVyX3ZlcnNpb24YAyABKAkSLQoKcm91bmRfdHJpcBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIVCg1zdG9yYWdlX2J5dGVzGAUgASgDEhsKE3N0b3JhZ2VfbGltaXRfYnl0ZXMYBiABKAMiSgoMV29ya2VyU3RhdHVzEgoKAmlkGAEgASgJEg0KBWdyb3VwGAIgASgJEhEKCWNvbnRyYWN0cxgDIAEoCRIMCgRsb2dzGAQgAygFIo8BCglMb2dTdGF0dXMSDQoFZ3JvdXAYASABKAkSCwoDbG9nGAIgASgFEg0KBW93bmVyGAMgASgJEg0KBWVwb2NoGAQgASgDEhgKEGJhY2tsb2dfbWVzc2FnZXMYBSABKAMSLgoLYmFja2xvZ19hZ2UYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iPQoMU3RyZWFtU3RhdHVzEgwKBG5hbWUYASABKAkSEAoIbWVzc2FnZXMYAiABKAMSDQoFYnl0ZXMYAyABKAMingIKCkRlYWRMZXR0ZXISCgoCaWQYASABKAkSDAoEa2luZBgCIAEoCRIRCgl0ZW5hbnRfaWQYAyABKAkSCwoDa2V5GAQgASgJEgwKBHR5cGUYBSABKAkSDgoGcmVhc29uGAYgASgJEgwKBHRleHQYByABKAkSMAoFc3RhdGUYCCABKA4yIS50cmFkZXdpbmQub3BzLnYxLkRlYWRMZXR0ZXJTdGF0ZRIuCgpjcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdzdWJqZWN0GAogASgJEhAKCHNlcXVlbmNlGAsgASgDEhQKDHBheWxvYWRfanNvbhgMIAEoCRIPCgdwYXlsb2FkGA0gASgMIokBChZMaXN0RGVhZExldHRlcnNSZXF1ZXN0EjIKBGtpbmQYASABKAlCJLpIIdgBAXIcMhpeW2EtejAtOV1bYS16MC05Xy1dezAsNjJ9JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiZgoXTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2USMgoMZGVhZF9sZXR0ZXJzGAEgAygLMhwudHJhZGV3aW5kLm9wcy52MS5EZWFkTGV0dGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJaChRHZXREZWFkTGV0dGVyUmVxdWVzdBJCCg5kZWFkX2xldHRlcl9pZBgBIAEoCUIqukgnciUyI15bQS1aYS16MC05XVtBLVphLXowLTlfLjotXXswLDI1NH0kIkoKFUdldERlYWRMZXR0ZXJSZXNwb25zZRIxCgtkZWFkX2xldHRlchgBIAEoCzIcLnRyYWRld2luZC5vcHMudjEuRGVhZExldHRlciJeChhSZWRyaXZlRGVhZExldHRlclJlcXVlc3QSQgoOZGVhZF9sZXR0ZXJfaWQYASABKAlCKrpIJ3IlMiNeW0EtWmEtejAtOV1bQS1aYS16MC05Xy46LV17MCwyNTR9JCJOChlSZWRyaXZlRGVhZExldHRlclJlc3BvbnNlEjEKC2RlYWRfbGV0dGVyGAEgASgLMhwudHJhZGV3aW5kLm9wcy52MS5EZWFkTGV0dGVyIngKGERpc2NhcmREZWFkTGV0dGVyUmVxdWVzdBJCCg5kZWFkX2xldHRlcl9pZBgBIAEoCUIqukgnciUyI15bQS1aYS16MC05XVtBLVphLXowLTlfLjotXXswLDI1NH0kEhgKBnJlYXNvbhgCIAEoCUIIukgFcgMY9AMiTgoZRGlzY2FyZERlYWRMZXR0ZXJSZXNwb25zZRIxCgtkZWFkX2xldHRlchgBIAEoCzIcLnRyYWRld2luZC5vcHMudjEuRGVhZExldHRlciJMChBSZWNvbmNpbGVSZXF1ZXN0EjgKB3RpbWVvdXQYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDLpICaoBBiICCBkyACKUAQoOUmVjb25jaWxlQ2hlY2sSDAoEbmFtZRgBIAEoCRIzCgd2ZXJkaWN0GAIgASgOMiIudHJhZGV3aW5kLm9wcy52MS5SZWNvbmNpbGVWZXJkaWN0EhAKCGV4cGVjdGVkGAMgASgJEg4KBmFjdHVhbBgEIAEoCRIMCgR0ZXh0GAUgASgJEg8KB3NhbXBsZXMYBiADKAki4wEKEVJlY29uY2lsZVJlc3BvbnNlEjMKB3ZlcmRpY3QYASABKA4yIi50cmFkZXdpbmQub3BzLnYxLlJlY29uY2lsZVZlcmRpY3QSMAoGY2hlY2tzGAIgAygLMiAudHJhZGV3aW5kLm9wcy52MS5SZWNvbmNpbGVDaGVjaxIOCgZvcmRlcnMYAyABKAMSEwoLb3JkZXJzX29wZW4YBCABKAMSKQoFYXNfb2YYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhcKD29yZGVyc19hcmNoaXZlZBgGIAEoAyKWAQoUQXJjaGl2ZU9yZGVyc1JlcXVlc3QSRAoKb2xkZXJfdGhhbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIVukgSqgEPIgYIgIawlgEyBQiAmp4BEjgKB3RpbWVvdXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDLpICaoBBiICCBkyACJJChVBcmNoaXZlT3JkZXJzUmVzcG9uc2USEAoIYXJjaGl2ZWQYASABKAMSDAoEa2VwdBgCIAEoAxIQCghjb21wbGV0ZRgDIAEoCCqRAQoPRGVhZExldHRlclN0YXRlEiEKHURFQURfTEVUVEVSX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWREVBRF9MRVRURVJfU1RBVEVfT1BFThABEh4KGkRFQURfTEVUVEVSX1NUQVRFX1JFRFJJVkVOEAISHwobREVBRF9MRVRURVJfU1RBVEVfRElTQ0FSREVEEAMqkwEKEFJlY29uY2lsZVZlcmRpY3QSIQodUkVDT05DSUxFX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIbChdSRUNPTkNJTEVfVkVSRElDVF9DTEVBThABEh4KGlJFQ09OQ0lMRV9WRVJESUNUX1NFVFRMSU5HEAISHwobUkVDT05DSUxFX1ZFUkRJQ1RfRElGRkVSRU5UEAMy5gUKCk9wc1NlcnZpY2USawoPR2V0U3lzdGVtU3RhdHVzEigudHJhZGV3aW5kLm9wcy52MS5HZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0GikudHJhZGV3aW5kLm9wcy52MS5HZXRTeXN0ZW1TdGF0dXNSZXNwb25zZSIDkAIBEmsKD0xpc3REZWFkTGV0dGVycxIoLnRyYWRld2luZC5vcHMudjEuTGlzdERlYWRMZXR0ZXJzUmVxdWVzdBopLnRyYWRld2luZC5vcHMudjEuTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2UiA5ACARJlCg1HZXREZWFkTGV0dGVyEiYudHJhZGV3aW5kLm9wcy52MS5HZXREZWFkTGV0dGVyUmVxdWVzdBonLnRyYWRld2luZC5vcHMudjEuR2V0RGVhZExldHRlclJlc3BvbnNlIgOQAgESbAoRUmVkcml2ZURlYWRMZXR0ZXISKi50cmFkZXdpbmQub3BzLnYxLlJlZHJpdmVEZWFkTGV0dGVyUmVxdWVzdBorLnRyYWRld2luZC5vcHMudjEuUmVkcml2ZURlYWRMZXR0ZXJSZXNwb25zZRJsChFEaXNjYXJkRGVhZExldHRlchIqLnRyYWRld2luZC5vcHMudjEuRGlzY2FyZERlYWRMZXR0ZXJSZXF1ZXN0GisudHJhZGV3aW5kLm9wcy52MS5EaXNjYXJkRGVhZExldHRlclJlc3BvbnNlElkKCVJlY29uY2lsZRIiLnRyYWRld2luZC5vcHMudjEuUmVjb25jaWxlUmVxdWVzdBojLnRyYWRld2luZC5vcHMudjEuUmVjb25jaWxlUmVzcG9uc2UiA5ACARJgCg1BcmNoaXZlT3JkZXJzEiYudHJhZGV3aW5kLm9wcy52MS5BcmNoaXZlT3JkZXJzUmVxdWVzdBonLnRyYWRld2luZC5vcHMudjEuQXJjaGl2ZU9yZGVyc1Jlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Request of GetSystemStatus.
@@ -1317,6 +1317,13 @@ export type ReconcileResponse = Message<"tradewind.ops.v1.ReconcileResponse"> & 
    * @generated from field: google.protobuf.Timestamp as_of = 5;
    */
   asOf?: Timestamp | undefined;
+
+  /**
+   * Orders that are archived: the checks count what they added up to. A JSON string.
+   *
+   * @generated from field: int64 orders_archived = 6;
+   */
+  ordersArchived: bigint;
 };
 
 /**
@@ -1359,6 +1366,13 @@ export type ReconcileResponseJson = {
    * @generated from field: google.protobuf.Timestamp as_of = 5;
    */
   asOf?: TimestampJson;
+
+  /**
+   * Orders that are archived: the checks count what they added up to. A JSON string.
+   *
+   * @generated from field: int64 orders_archived = 6;
+   */
+  ordersArchived?: string;
 };
 
 /**
@@ -1367,6 +1381,118 @@ export type ReconcileResponseJson = {
  */
 export const ReconcileResponseSchema: GenMessage<ReconcileResponse, {jsonType: ReconcileResponseJson}> = /*@__PURE__*/
   messageDesc(file_tradewind_ops_v1_ops_service, 18);
+
+/**
+ * Request of ArchiveOrders.
+ *
+ * @generated from message tradewind.ops.v1.ArchiveOrdersRequest
+ */
+export type ArchiveOrdersRequest = Message<"tradewind.ops.v1.ArchiveOrdersRequest"> & {
+  /**
+   * Age of an order's last change from which on it leaves; at least 30 days, which is the default.
+   *
+   * @generated from field: google.protobuf.Duration older_than = 1;
+   */
+  olderThan?: Duration | undefined;
+
+  /**
+   * How long to go on; absent or 0 means 10 s, at most 25 s.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 2;
+   */
+  timeout?: Duration | undefined;
+};
+
+/**
+ * Request of ArchiveOrders.
+ *
+ * @generated from message tradewind.ops.v1.ArchiveOrdersRequest
+ */
+export type ArchiveOrdersRequestJson = {
+  /**
+   * Age of an order's last change from which on it leaves; at least 30 days, which is the default.
+   *
+   * @generated from field: google.protobuf.Duration older_than = 1;
+   */
+  olderThan?: DurationJson;
+
+  /**
+   * How long to go on; absent or 0 means 10 s, at most 25 s.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 2;
+   */
+  timeout?: DurationJson;
+};
+
+/**
+ * Describes the message tradewind.ops.v1.ArchiveOrdersRequest.
+ * Use `create(ArchiveOrdersRequestSchema)` to create a new message.
+ */
+export const ArchiveOrdersRequestSchema: GenMessage<ArchiveOrdersRequest, {jsonType: ArchiveOrdersRequestJson}> = /*@__PURE__*/
+  messageDesc(file_tradewind_ops_v1_ops_service, 19);
+
+/**
+ * Response of ArchiveOrders.
+ *
+ * @generated from message tradewind.ops.v1.ArchiveOrdersResponse
+ */
+export type ArchiveOrdersResponse = Message<"tradewind.ops.v1.ArchiveOrdersResponse"> & {
+  /**
+   * Orders that have left. A JSON string.
+   *
+   * @generated from field: int64 archived = 1;
+   */
+  archived: bigint;
+
+  /**
+   * Orders that were looked at and stay: changed since, or something of them is still open. A JSON string.
+   *
+   * @generated from field: int64 kept = 2;
+   */
+  kept: bigint;
+
+  /**
+   * Whether everything was looked at.
+   *
+   * @generated from field: bool complete = 3;
+   */
+  complete: boolean;
+};
+
+/**
+ * Response of ArchiveOrders.
+ *
+ * @generated from message tradewind.ops.v1.ArchiveOrdersResponse
+ */
+export type ArchiveOrdersResponseJson = {
+  /**
+   * Orders that have left. A JSON string.
+   *
+   * @generated from field: int64 archived = 1;
+   */
+  archived?: string;
+
+  /**
+   * Orders that were looked at and stay: changed since, or something of them is still open. A JSON string.
+   *
+   * @generated from field: int64 kept = 2;
+   */
+  kept?: string;
+
+  /**
+   * Whether everything was looked at.
+   *
+   * @generated from field: bool complete = 3;
+   */
+  complete?: boolean;
+};
+
+/**
+ * Describes the message tradewind.ops.v1.ArchiveOrdersResponse.
+ * Use `create(ArchiveOrdersResponseSchema)` to create a new message.
+ */
+export const ArchiveOrdersResponseSchema: GenMessage<ArchiveOrdersResponse, {jsonType: ArchiveOrdersResponseJson}> = /*@__PURE__*/
+  messageDesc(file_tradewind_ops_v1_ops_service, 20);
 
 /**
  * Where a dead letter stands.
@@ -1544,6 +1670,17 @@ export const OpsService: GenService<{
     methodKind: "unary";
     input: typeof ReconcileRequestSchema;
     output: typeof ReconcileResponseSchema;
+  },
+  /**
+   * Lets old orders leave now, oldest first, as the workers do once an hour: their figures stay, they themselves can
+   * only be read by their id from then on. Ask again while `complete` is false.
+   *
+   * @generated from rpc tradewind.ops.v1.OpsService.ArchiveOrders
+   */
+  archiveOrders: {
+    methodKind: "unary";
+    input: typeof ArchiveOrdersRequestSchema;
+    output: typeof ArchiveOrdersResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_tradewind_ops_v1_ops_service, 0);

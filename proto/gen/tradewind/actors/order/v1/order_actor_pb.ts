@@ -10,7 +10,7 @@ import type { EmptySchema } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_empty } from "@bufbuild/protobuf/wkt";
 import type { Channel, ChannelJson, OrderSettings, OrderSettingsJson, OrderState, OrderStateJson, Wait, WaitJson } from "./order_state_pb.ts";
 import { file_tradewind_actors_order_v1_order_state } from "./order_state_pb.ts";
-import type { PaymentStatus, PaymentStatusJson } from "../../payment/v1/payment_state_pb.ts";
+import type { PaymentState, PaymentStateJson, PaymentStatus, PaymentStatusJson } from "../../payment/v1/payment_state_pb.ts";
 import { file_tradewind_actors_payment_v1_payment_state } from "../../payment/v1/payment_state_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tradewind/actors/order/v1/order_actor.proto.
  */
 export const file_tradewind_actors_order_v1_order_actor: GenFile = /*@__PURE__*/
-  fileDesc("Cit0cmFkZXdpbmQvYWN0b3JzL29yZGVyL3YxL29yZGVyX2FjdG9yLnByb3RvEhl0cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxIqIBCgpQcmljZWRMaW5lEhIKCnByb2R1Y3RfaWQYASABKAkSEAoIcXVhbnRpdHkYAiABKAUSCwoDc2t1GAMgASgJEgwKBG5hbWUYBCABKAkSEgoKdW5pdF9wcmljZRgFIAEoAxIQCghjdXJyZW5jeRgGIAEoCRITCgt0YXhfcmF0ZV9icBgHIAEoBRIYChBwcm9kdWN0X3JldmlzaW9uGAggASgDIuMDCgpQbGFjZU9yZGVyEhMKC2N1c3RvbWVyX2lkGAEgASgJEjQKBWxpbmVzGAIgAygLMiUudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5QcmljZWRMaW5lEhsKDmV4cGVjdGVkX3RvdGFsGAMgASgDSACIAQESGQoRZXhwZWN0ZWRfY3VycmVuY3kYBCABKAkSFAoMbWV0aG9kX3Rva2VuGAUgASgJEi0KBHdhaXQYBiABKA4yHy50cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxLldhaXQSMwoHY2hhbm5lbBgHIAEoDjIiLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuQ2hhbm5lbBIRCglicmFuY2hfaWQYCCABKAkSRQoIbWV0YWRhdGEYCSADKAsyMy50cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxLlBsYWNlT3JkZXIuTWV0YWRhdGFFbnRyeRI6CghzZXR0aW5ncxgKIAEoCzIoLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuT3JkZXJTZXR0aW5ncxovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCEQoPX2V4cGVjdGVkX3RvdGFsIi4KCFBheU9yZGVyEhQKDG1ldGhvZF90b2tlbhgBIAEoCRIMCgR3YWl0GAIgASgIIh0KC0NhbmNlbE9yZGVyEg4KBnJlYXNvbhgBIAEoCSJCCgpPcmRlclJlcGx5EjQKBW9yZGVyGAEgASgLMiUudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5PcmRlclN0YXRlIj8KC0hvbGRPdXRjb21lEgwKBGhlbGQYASABKAUSDwoHcmVmdXNlZBgCIAEoCBIRCglhdmFpbGFibGUYAyABKAMiiAEKDVBheW1lbnROb3RpY2USDwoHYXR0ZW1wdBgBIAEoBRI6CgZzdGF0dXMYAiABKA4yKi50cmFkZXdpbmQuYWN0b3JzLnBheW1lbnQudjEuUGF5bWVudFN0YXR1cxIOCgZhbW91bnQYAyABKAMSDAoEY29kZRgEIAEoCRIMCgR0ZXh0GAUgASgJIm0KDFJlZnVuZE5vdGljZRIRCglyZWZ1bmRfaWQYASABKAkSDgoGYW1vdW50GAIgASgDEjoKBnN0YXR1cxgDIAEoDjIqLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5QYXltZW50U3RhdHVzMqkICgpPcmRlckFjdG9yElUKBVBsYWNlEiUudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5QbGFjZU9yZGVyGiUudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5PcmRlclJlcGx5ElEKA1BheRIjLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuUGF5T3JkZXIaJS50cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxLk9yZGVyUmVwbHkSVwoGQ2FuY2VsEiYudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5DYW5jZWxPcmRlcholLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuT3JkZXJSZXBseRJNCgtIb2xkU2V0dGxlZBImLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuSG9sZE91dGNvbWUaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSVQoRUGF5bWVudEF1dGhvcml6ZWQSKC50cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxLlBheW1lbnROb3RpY2UaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSUwoPUGF5bWVudERlY2xpbmVkEigudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5QYXltZW50Tm90aWNlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5ElIKDlBheW1lbnRVbmtub3duEigudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5QYXltZW50Tm90aWNlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5ElMKD1BheW1lbnRDYXB0dXJlZBIoLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuUGF5bWVudE5vdGljZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJRCg1DYXB0dXJlRmFpbGVkEigudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5QYXltZW50Tm90aWNlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5ElIKD1BheW1lbnRSZWZ1bmRlZBInLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuUmVmdW5kTm90aWNlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ek8KC01vbmV5Q2xvc2VkEigudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5QYXltZW50Tm90aWNlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EkAKDkRlYWRsaW5lUGFzc2VkEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EjoKCEhvbGROZXh0EhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5YgZwcm90bzM", [file_google_protobuf_empty, file_tradewind_actors_order_v1_order_state, file_tradewind_actors_payment_v1_payment_state]);
+  fileDesc("Cit0cmFkZXdpbmQvYWN0b3JzL29yZGVyL3YxL29yZGVyX2FjdG9yLnByb3RvEhl0cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxIqIBCgpQcmljZWRMaW5lEhIKCnByb2R1Y3RfaWQYASABKAkSEAoIcXVhbnRpdHkYAiABKAUSCwoDc2t1GAMgASgJEgwKBG5hbWUYBCABKAkSEgoKdW5pdF9wcmljZRgFIAEoAxIQCghjdXJyZW5jeRgGIAEoCRITCgt0YXhfcmF0ZV9icBgHIAEoBRIYChBwcm9kdWN0X3JldmlzaW9uGAggASgDIuMDCgpQbGFjZU9yZGVyEhMKC2N1c3RvbWVyX2lkGAEgASgJEjQKBWxpbmVzGAIgAygLMiUudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5QcmljZWRMaW5lEhsKDmV4cGVjdGVkX3RvdGFsGAMgASgDSACIAQESGQoRZXhwZWN0ZWRfY3VycmVuY3kYBCABKAkSFAoMbWV0aG9kX3Rva2VuGAUgASgJEi0KBHdhaXQYBiABKA4yHy50cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxLldhaXQSMwoHY2hhbm5lbBgHIAEoDjIiLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuQ2hhbm5lbBIRCglicmFuY2hfaWQYCCABKAkSRQoIbWV0YWRhdGEYCSADKAsyMy50cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxLlBsYWNlT3JkZXIuTWV0YWRhdGFFbnRyeRI6CghzZXR0aW5ncxgKIAEoCzIoLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuT3JkZXJTZXR0aW5ncxovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCEQoPX2V4cGVjdGVkX3RvdGFsIi4KCFBheU9yZGVyEhQKDG1ldGhvZF90b2tlbhgBIAEoCRIMCgR3YWl0GAIgASgIIh0KC0NhbmNlbE9yZGVyEg4KBnJlYXNvbhgBIAEoCSJCCgpPcmRlclJlcGx5EjQKBW9yZGVyGAEgASgLMiUudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5PcmRlclN0YXRlIj8KC0hvbGRPdXRjb21lEgwKBGhlbGQYASABKAUSDwoHcmVmdXNlZBgCIAEoCBIRCglhdmFpbGFibGUYAyABKAMiiAEKDVBheW1lbnROb3RpY2USDwoHYXR0ZW1wdBgBIAEoBRI6CgZzdGF0dXMYAiABKA4yKi50cmFkZXdpbmQuYWN0b3JzLnBheW1lbnQudjEuUGF5bWVudFN0YXR1cxIOCgZhbW91bnQYAyABKAMSDAoEY29kZRgEIAEoCRIMCgR0ZXh0GAUgASgJIm0KDFJlZnVuZE5vdGljZRIRCglyZWZ1bmRfaWQYASABKAkSDgoGYW1vdW50GAIgASgDEjoKBnN0YXR1cxgDIAEoDjIqLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5QYXltZW50U3RhdHVzIlAKDEFyY2hpdmVPcmRlchIaChJ1bmNoYW5nZWRfc2luY2VfbXMYASABKAMSDgoGbGVkZ2VyGAIgASgJEhQKDGtlZXBfc2Vjb25kcxgDIAEoDSKBAQoLUGF5bWVudFJlc3QSOgoHcGF5bWVudBgBIAEoCzIpLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5QYXltZW50U3RhdGUSNgoFb3JkZXIYAiABKAsyJy50cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxLkFyY2hpdmVPcmRlcjKACgoKT3JkZXJBY3RvchJVCgVQbGFjZRIlLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuUGxhY2VPcmRlcholLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuT3JkZXJSZXBseRJRCgNQYXkSIy50cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxLlBheU9yZGVyGiUudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5PcmRlclJlcGx5ElcKBkNhbmNlbBImLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuQ2FuY2VsT3JkZXIaJS50cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxLk9yZGVyUmVwbHkSTQoLSG9sZFNldHRsZWQSJi50cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxLkhvbGRPdXRjb21lGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5ElUKEVBheW1lbnRBdXRob3JpemVkEigudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5QYXltZW50Tm90aWNlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5ElMKD1BheW1lbnREZWNsaW5lZBIoLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuUGF5bWVudE5vdGljZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJSCg5QYXltZW50VW5rbm93bhIoLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuUGF5bWVudE5vdGljZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJTCg9QYXltZW50Q2FwdHVyZWQSKC50cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxLlBheW1lbnROb3RpY2UaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSUQoNQ2FwdHVyZUZhaWxlZBIoLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuUGF5bWVudE5vdGljZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJSCg9QYXltZW50UmVmdW5kZWQSJy50cmFkZXdpbmQuYWN0b3JzLm9yZGVyLnYxLlJlZnVuZE5vdGljZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJPCgtNb25leUNsb3NlZBIoLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuUGF5bWVudE5vdGljZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJACg5EZWFkbGluZVBhc3NlZBIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRI6CghIb2xkTmV4dBIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJKCgdBcmNoaXZlEicudHJhZGV3aW5kLmFjdG9ycy5vcmRlci52MS5BcmNoaXZlT3JkZXIaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSTwoNUGF5bWVudEF0UmVzdBImLnRyYWRld2luZC5hY3RvcnMub3JkZXIudjEuUGF5bWVudFJlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSOAoGUmVvcGVuEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5YgZwcm90bzM", [file_google_protobuf_empty, file_tradewind_actors_order_v1_order_state, file_tradewind_actors_payment_v1_payment_state]);
 
 /**
  * One line as the gateway resolved it: product and price are the server's.
@@ -527,6 +527,106 @@ export const RefundNoticeSchema: GenMessage<RefundNotice, {jsonType: RefundNotic
   messageDesc(file_tradewind_actors_order_v1_order_actor, 7);
 
 /**
+ * Leave if the last change is not younger than `unchanged_since_ms`.
+ *
+ * @generated from message tradewind.actors.order.v1.ArchiveOrder
+ */
+export type ArchiveOrder = Message<"tradewind.actors.order.v1.ArchiveOrder"> & {
+  /**
+   * @generated from field: int64 unchanged_since_ms = 1;
+   */
+  unchangedSinceMs: bigint;
+
+  /**
+   * Key of the open ledger in the order's log.
+   *
+   * @generated from field: string ledger = 2;
+   */
+  ledger: string;
+
+  /**
+   * How long the records of order and payment are kept after that.
+   *
+   * @generated from field: uint32 keep_seconds = 3;
+   */
+  keepSeconds: number;
+};
+
+/**
+ * Leave if the last change is not younger than `unchanged_since_ms`.
+ *
+ * @generated from message tradewind.actors.order.v1.ArchiveOrder
+ */
+export type ArchiveOrderJson = {
+  /**
+   * @generated from field: int64 unchanged_since_ms = 1;
+   */
+  unchangedSinceMs?: string;
+
+  /**
+   * Key of the open ledger in the order's log.
+   *
+   * @generated from field: string ledger = 2;
+   */
+  ledger?: string;
+
+  /**
+   * How long the records of order and payment are kept after that.
+   *
+   * @generated from field: uint32 keep_seconds = 3;
+   */
+  keepSeconds?: number;
+};
+
+/**
+ * Describes the message tradewind.actors.order.v1.ArchiveOrder.
+ * Use `create(ArchiveOrderSchema)` to create a new message.
+ */
+export const ArchiveOrderSchema: GenMessage<ArchiveOrder, {jsonType: ArchiveOrderJson}> = /*@__PURE__*/
+  messageDesc(file_tradewind_actors_order_v1_order_actor, 8);
+
+/**
+ * The payment as it is, and what it was asked with.
+ *
+ * @generated from message tradewind.actors.order.v1.PaymentRest
+ */
+export type PaymentRest = Message<"tradewind.actors.order.v1.PaymentRest"> & {
+  /**
+   * @generated from field: tradewind.actors.payment.v1.PaymentState payment = 1;
+   */
+  payment?: PaymentState | undefined;
+
+  /**
+   * @generated from field: tradewind.actors.order.v1.ArchiveOrder order = 2;
+   */
+  order?: ArchiveOrder | undefined;
+};
+
+/**
+ * The payment as it is, and what it was asked with.
+ *
+ * @generated from message tradewind.actors.order.v1.PaymentRest
+ */
+export type PaymentRestJson = {
+  /**
+   * @generated from field: tradewind.actors.payment.v1.PaymentState payment = 1;
+   */
+  payment?: PaymentStateJson;
+
+  /**
+   * @generated from field: tradewind.actors.order.v1.ArchiveOrder order = 2;
+   */
+  order?: ArchiveOrderJson;
+};
+
+/**
+ * Describes the message tradewind.actors.order.v1.PaymentRest.
+ * Use `create(PaymentRestSchema)` to create a new message.
+ */
+export const PaymentRestSchema: GenMessage<PaymentRest, {jsonType: PaymentRestJson}> = /*@__PURE__*/
+  messageDesc(file_tradewind_actors_order_v1_order_actor, 9);
+
+/**
  * One order from acceptance to its end. Key: order id.
  *
  * @generated from service tradewind.actors.order.v1.OrderActor
@@ -646,6 +746,36 @@ export const OrderActor: GenService<{
    * @generated from rpc tradewind.actors.order.v1.OrderActor.HoldNext
    */
   holdNext: {
+    methodKind: "unary";
+    input: typeof EmptySchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * From the archivist: leave, if nothing can happen any more; else nothing changes.
+   *
+   * @generated from rpc tradewind.actors.order.v1.OrderActor.Archive
+   */
+  archive: {
+    methodKind: "unary";
+    input: typeof ArchiveOrderSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * From the payment, which can leave too.
+   *
+   * @generated from rpc tradewind.actors.order.v1.OrderActor.PaymentAtRest
+   */
+  paymentAtRest: {
+    methodKind: "unary";
+    input: typeof PaymentRestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * From the payment, which something has happened to after both had left: come back.
+   *
+   * @generated from rpc tradewind.actors.order.v1.OrderActor.Reopen
+   */
+  reopen: {
     methodKind: "unary";
     input: typeof EmptySchema;
     output: typeof EmptySchema;

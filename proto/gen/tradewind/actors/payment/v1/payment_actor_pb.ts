@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file tradewind/actors/payment/v1/payment_actor.proto.
  */
 export const file_tradewind_actors_payment_v1_payment_actor: GenFile = /*@__PURE__*/
-  fileDesc("Ci90cmFkZXdpbmQvYWN0b3JzL3BheW1lbnQvdjEvcGF5bWVudF9hY3Rvci5wcm90bxIbdHJhZGV3aW5kLmFjdG9ycy5wYXltZW50LnYxInAKEEF1dGhvcml6ZVBheW1lbnQSDwoHYXR0ZW1wdBgBIAEoBRIOCgZhbW91bnQYAiABKAMSEAoIY3VycmVuY3kYAyABKAkSEwoLY3VzdG9tZXJfaWQYBCABKAkSFAoMbWV0aG9kX3Rva2VuGAUgASgJIiAKDkNhcHR1cmVQYXltZW50Eg4KBmFtb3VudBgBIAEoAyIfCg1DYW5jZWxQYXltZW50Eg4KBnJlYXNvbhgBIAEoCSJBCg1SZWZ1bmRQYXltZW50Eg4KBmFtb3VudBgBIAEoAxIQCghjdXJyZW5jeRgCIAEoCRIOCgZyZWFzb24YAyABKAkifgoLUmVmdW5kUmVwbHkSOgoHcGF5bWVudBgBIAEoCzIpLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5QYXltZW50U3RhdGUSMwoGcmVmdW5kGAIgASgLMiMudHJhZGV3aW5kLmFjdG9ycy5wYXltZW50LnYxLlJlZnVuZCLHAQoMUHJvdmlkZXJDYWxsEkEKCW9wZXJhdGlvbhgBIAEoDjIuLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5Qcm92aWRlck9wZXJhdGlvbhILCgNrZXkYAiABKAkSGQoRYXV0aG9yaXphdGlvbl9rZXkYAyABKAkSDgoGYW1vdW50GAQgASgDEhAKCGN1cnJlbmN5GAUgASgJEhQKDG1ldGhvZF90b2tlbhgGIAEoCRIUCgxjb21wZW5zYXRpbmcYByABKAgiaAoOUHJvdmlkZXJSZXN1bHQSEAoIYXBwcm92ZWQYASABKAgSFAoMcHJvdmlkZXJfcmVmGAIgASgJEgwKBGNvZGUYAyABKAkSDAoEdGV4dBgEIAEoCRISCgpleHBpcmVzX21zGAUgASgDKrUBChFQcm92aWRlck9wZXJhdGlvbhIiCh5QUk9WSURFUl9PUEVSQVRJT05fVU5TUEVDSUZJRUQQABIgChxQUk9WSURFUl9PUEVSQVRJT05fQVVUSE9SSVpFEAESHgoaUFJPVklERVJfT1BFUkFUSU9OX0NBUFRVUkUQAhIbChdQUk9WSURFUl9PUEVSQVRJT05fVk9JRBADEh0KGVBST1ZJREVSX09QRVJBVElPTl9SRUZVTkQQBDK6BQoMUGF5bWVudEFjdG9yElIKCUF1dGhvcml6ZRItLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5BdXRob3JpemVQYXltZW50GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ek4KB0NhcHR1cmUSKy50cmFkZXdpbmQuYWN0b3JzLnBheW1lbnQudjEuQ2FwdHVyZVBheW1lbnQaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSTAoGQ2FuY2VsEioudHJhZGV3aW5kLmFjdG9ycy5wYXltZW50LnYxLkNhbmNlbFBheW1lbnQaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSXgoGUmVmdW5kEioudHJhZGV3aW5kLmFjdG9ycy5wYXltZW50LnYxLlJlZnVuZFBheW1lbnQaKC50cmFkZXdpbmQuYWN0b3JzLnBheW1lbnQudjEuUmVmdW5kUmVwbHkSVwoQQXV0aG9yaXplU2V0dGxlZBIrLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5Qcm92aWRlclJlc3VsdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJVCg5DYXB0dXJlU2V0dGxlZBIrLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5Qcm92aWRlclJlc3VsdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJSCgtWb2lkU2V0dGxlZBIrLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5Qcm92aWRlclJlc3VsdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJUCg1SZWZ1bmRTZXR0bGVkEisudHJhZGV3aW5kLmFjdG9ycy5wYXltZW50LnYxLlByb3ZpZGVyUmVzdWx0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5YgZwcm90bzM", [file_google_protobuf_empty, file_tradewind_actors_payment_v1_payment_state]);
+  fileDesc("Ci90cmFkZXdpbmQvYWN0b3JzL3BheW1lbnQvdjEvcGF5bWVudF9hY3Rvci5wcm90bxIbdHJhZGV3aW5kLmFjdG9ycy5wYXltZW50LnYxInAKEEF1dGhvcml6ZVBheW1lbnQSDwoHYXR0ZW1wdBgBIAEoBRIOCgZhbW91bnQYAiABKAMSEAoIY3VycmVuY3kYAyABKAkSEwoLY3VzdG9tZXJfaWQYBCABKAkSFAoMbWV0aG9kX3Rva2VuGAUgASgJIiAKDkNhcHR1cmVQYXltZW50Eg4KBmFtb3VudBgBIAEoAyIfCg1DYW5jZWxQYXltZW50Eg4KBnJlYXNvbhgBIAEoCSJBCg1SZWZ1bmRQYXltZW50Eg4KBmFtb3VudBgBIAEoAxIQCghjdXJyZW5jeRgCIAEoCRIOCgZyZWFzb24YAyABKAkifgoLUmVmdW5kUmVwbHkSOgoHcGF5bWVudBgBIAEoCzIpLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5QYXltZW50U3RhdGUSMwoGcmVmdW5kGAIgASgLMiMudHJhZGV3aW5kLmFjdG9ycy5wYXltZW50LnYxLlJlZnVuZCLHAQoMUHJvdmlkZXJDYWxsEkEKCW9wZXJhdGlvbhgBIAEoDjIuLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5Qcm92aWRlck9wZXJhdGlvbhILCgNrZXkYAiABKAkSGQoRYXV0aG9yaXphdGlvbl9rZXkYAyABKAkSDgoGYW1vdW50GAQgASgDEhAKCGN1cnJlbmN5GAUgASgJEhQKDG1ldGhvZF90b2tlbhgGIAEoCRIUCgxjb21wZW5zYXRpbmcYByABKAgiaAoOUHJvdmlkZXJSZXN1bHQSEAoIYXBwcm92ZWQYASABKAgSFAoMcHJvdmlkZXJfcmVmGAIgASgJEgwKBGNvZGUYAyABKAkSDAoEdGV4dBgEIAEoCRISCgpleHBpcmVzX21zGAUgASgDIlIKDkFyY2hpdmVQYXltZW50EhoKEnVuY2hhbmdlZF9zaW5jZV9tcxgBIAEoAxIOCgZsZWRnZXIYAiABKAkSFAoMa2VlcF9zZWNvbmRzGAMgASgNKrUBChFQcm92aWRlck9wZXJhdGlvbhIiCh5QUk9WSURFUl9PUEVSQVRJT05fVU5TUEVDSUZJRUQQABIgChxQUk9WSURFUl9PUEVSQVRJT05fQVVUSE9SSVpFEAESHgoaUFJPVklERVJfT1BFUkFUSU9OX0NBUFRVUkUQAhIbChdQUk9WSURFUl9PUEVSQVRJT05fVk9JRBADEh0KGVBST1ZJREVSX09QRVJBVElPTl9SRUZVTkQQBDKSBwoMUGF5bWVudEFjdG9yElIKCUF1dGhvcml6ZRItLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5BdXRob3JpemVQYXltZW50GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ek4KB0NhcHR1cmUSKy50cmFkZXdpbmQuYWN0b3JzLnBheW1lbnQudjEuQ2FwdHVyZVBheW1lbnQaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSTAoGQ2FuY2VsEioudHJhZGV3aW5kLmFjdG9ycy5wYXltZW50LnYxLkNhbmNlbFBheW1lbnQaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSXgoGUmVmdW5kEioudHJhZGV3aW5kLmFjdG9ycy5wYXltZW50LnYxLlJlZnVuZFBheW1lbnQaKC50cmFkZXdpbmQuYWN0b3JzLnBheW1lbnQudjEuUmVmdW5kUmVwbHkSVwoQQXV0aG9yaXplU2V0dGxlZBIrLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5Qcm92aWRlclJlc3VsdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJVCg5DYXB0dXJlU2V0dGxlZBIrLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5Qcm92aWRlclJlc3VsdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJSCgtWb2lkU2V0dGxlZBIrLnRyYWRld2luZC5hY3RvcnMucGF5bWVudC52MS5Qcm92aWRlclJlc3VsdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJUCg1SZWZ1bmRTZXR0bGVkEisudHJhZGV3aW5kLmFjdG9ycy5wYXltZW50LnYxLlByb3ZpZGVyUmVzdWx0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ek4KB0FyY2hpdmUSKy50cmFkZXdpbmQuYWN0b3JzLnBheW1lbnQudjEuQXJjaGl2ZVBheW1lbnQaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSTAoFTGVhdmUSKy50cmFkZXdpbmQuYWN0b3JzLnBheW1lbnQudjEuQXJjaGl2ZVBheW1lbnQaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSOAoGUmVvcGVuEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5YgZwcm90bzM", [file_google_protobuf_empty, file_tradewind_actors_payment_v1_payment_state]);
 
 /**
  * @generated from message tradewind.actors.payment.v1.AuthorizePayment
@@ -422,6 +422,53 @@ export const ProviderResultSchema: GenMessage<ProviderResult, {jsonType: Provide
   messageDesc(file_tradewind_actors_payment_v1_payment_actor, 6);
 
 /**
+ * @generated from message tradewind.actors.payment.v1.ArchivePayment
+ */
+export type ArchivePayment = Message<"tradewind.actors.payment.v1.ArchivePayment"> & {
+  /**
+   * @generated from field: int64 unchanged_since_ms = 1;
+   */
+  unchangedSinceMs: bigint;
+
+  /**
+   * @generated from field: string ledger = 2;
+   */
+  ledger: string;
+
+  /**
+   * @generated from field: uint32 keep_seconds = 3;
+   */
+  keepSeconds: number;
+};
+
+/**
+ * @generated from message tradewind.actors.payment.v1.ArchivePayment
+ */
+export type ArchivePaymentJson = {
+  /**
+   * @generated from field: int64 unchanged_since_ms = 1;
+   */
+  unchangedSinceMs?: string;
+
+  /**
+   * @generated from field: string ledger = 2;
+   */
+  ledger?: string;
+
+  /**
+   * @generated from field: uint32 keep_seconds = 3;
+   */
+  keepSeconds?: number;
+};
+
+/**
+ * Describes the message tradewind.actors.payment.v1.ArchivePayment.
+ * Use `create(ArchivePaymentSchema)` to create a new message.
+ */
+export const ArchivePaymentSchema: GenMessage<ArchivePayment, {jsonType: ArchivePaymentJson}> = /*@__PURE__*/
+  messageDesc(file_tradewind_actors_payment_v1_payment_actor, 7);
+
+/**
  * What to ask of the provider.
  *
  * @generated from enum tradewind.actors.payment.v1.ProviderOperation
@@ -551,6 +598,36 @@ export const PaymentActor: GenService<{
   refundSettled: {
     methodKind: "unary";
     input: typeof ProviderResultSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * From the order, which wants to leave; answered by OrderActor.PaymentAtRest unless something is open.
+   *
+   * @generated from rpc tradewind.actors.payment.v1.PaymentActor.Archive
+   */
+  archive: {
+    methodKind: "unary";
+    input: typeof ArchivePaymentSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * From the order, which has left for the archive.
+   *
+   * @generated from rpc tradewind.actors.payment.v1.PaymentActor.Leave
+   */
+  leave: {
+    methodKind: "unary";
+    input: typeof ArchivePaymentSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * From the order, which something has happened to after both had left: come back.
+   *
+   * @generated from rpc tradewind.actors.payment.v1.PaymentActor.Reopen
+   */
+  reopen: {
+    methodKind: "unary";
+    input: typeof EmptySchema;
     output: typeof EmptySchema;
   },
 }> = /*@__PURE__*/
