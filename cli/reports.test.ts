@@ -28,6 +28,10 @@ describe("reports", () => {
       "          ord_1 ord_2",
       "different: 1,200 orders, 3 of them under way",
     ]);
+    const archived = { verdict: "RECONCILE_VERDICT_CLEAN", orders: "5", ordersArchived: "12000" } as const;
+    expect(reconcileLines(archived)).toEqual([
+      "clean: 5 orders, 0 of them under way, and 12,000 archived ones",
+    ]);
   });
 
   it("dead letters: one row for each", () => {

@@ -170,7 +170,7 @@ export interface ActorClient {
 
   /** Tenants that have a list of this name. */
   tenantsOf(name: string): Promise<readonly string[]>;
-  /** Full pages of the part of a list that a log of `core` holds, from the oldest on, without the newest full one. */
+  /** Pages of the part of a list that a log of `core` holds, from the oldest on; the open one is the last. */
   oldestPages(
     tenant: string,
     name: string,
@@ -179,8 +179,8 @@ export interface ActorClient {
     countMax: number,
   ): Promise<readonly ListPage[]>;
   /**
-   * Takes entries from the oldest page of that part; those that stay move on to the next page. Resolves when the
-   * request is durable; a repeat changes nothing.
+   * Takes entries from the oldest page of that part, unless it is the open one; those that stay move on to the next
+   * full page. Resolves when the request is durable; a repeat changes nothing.
    */
   trimList(
     tenant: string,

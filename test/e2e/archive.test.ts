@@ -7,7 +7,8 @@ import { OpsService, ReconcileVerdict } from "../../proto/gen/tradewind/ops/v1/o
 import { OrderStatus } from "../../proto/gen/tradewind/order/v1/order_pb.ts";
 import { OrderService, Wait } from "../../proto/gen/tradewind/order/v1/order_service_pb.ts";
 import { PaymentService } from "../../proto/gen/tradewind/payment/v1/payment_service_pb.ts";
-import { EUR, failureOf, orderOf, pause, SOON } from "./calls.ts";
+import { run } from "../run/process.ts";
+import { EUR, failureOf, orderOf, pause, SOON, until } from "./calls.ts";
 import { type Child, startChild } from "./child.ts";
 import { startSystem, type System, TENANT } from "./system.ts";
 
@@ -17,6 +18,7 @@ const AGE_MS = 1_500;
 const KEEP_SECONDS = 2;
 const OLD_ORDERS = 300;
 const KILLS = 3;
+const LOAD_MS_MAX = 60_000;
 
 let system: System;
 let core: Child;
@@ -35,11 +37,15 @@ afterAll(async () => {
 const startCore = () => startChild("actors/main.ts", ["--group", "core"], system.env, '"started"');
 const orders = () => system.client(OrderService);
 
+/** As a client does: what gets no answer while the worker is gone is repeated under its key. */
 async function place(customerId: string, number: number): Promise<string> {
   const products = ["tea", "cup", "rare"];
   const token = number % 9 === 4 ? "tok_declined" : "tok_ok";
   const request = { ...orderOf(products[number % 3] ?? "tea", 1 + (number % 2), token), customerId };
-  const { order } = await orders().placeOrder({ ...request, requestId: `${customerId}-${number}` });
+  const { order } = await until(
+    () => orders().placeOrder({ ...request, requestId: `${customerId}-${number}` }),
+    LOAD_MS_MAX,
+  );
   return order?.id ?? expect.fail("no order");
 }
 
@@ -120,16 +126,19 @@ describe("archiving while orders come in and the worker is killed", () => {
     expect((await system.client(OpsService).listDeadLetters({})).deadLetters).toEqual([]);
   });
 
-  it("keeps what is still open, and lets everything else leave when it is old", async () => {
-    await pause(AGE_MS);
-    await archiveInAnyCase();
-    // The newest full page of each log and the open one stay as they are.
-    const { orders: count, ordersArchived } = await reconciled();
-    expect(count).toBeLessThanOrEqual(4n * 32n);
-    expect(count + ordersArchived).toBe(BigInt(OLD_ORDERS + young.length + 1));
-    const { order } = await orders().getOrder({ orderId: unpaid });
-    expect(order?.status).toBe(OrderStatus.AWAITING_PAYMENT);
-  });
+  it(
+    "keeps what is still open, and lets everything else leave when it is old",
+    { timeout: 60_000 },
+    async () => {
+      const left = async () => {
+        await archiveInAnyCase();
+        return (await reconciled()).orders;
+      };
+      await expect.poll(left, { timeout: 30_000, interval: AGE_MS }).toBe(1n);
+      const { order } = await orders().getOrder({ orderId: unpaid });
+      expect(order?.status).toBe(OrderStatus.AWAITING_PAYMENT);
+    },
+  );
 
   it("does nothing when it is repeated", async () => {
     const before = await reconciled();
@@ -141,27 +150,40 @@ describe("archiving while orders come in and the worker is killed", () => {
   });
 
   it("frees the bucket: records of order and payment, and the pages of their lists", async () => {
-    const { orders: held } = await reconciled();
-    const gone = async () => [(await stored("order")).length, (await stored("payment")).length];
-    await expect.poll(gone, SOON).toEqual([Number(held), expect.any(Number)]);
-    expect((await stored("payment")).length).toBeLessThanOrEqual(Number(held));
-    const pages = (await stored("list")).filter((key) => /^(orders|payments)-/.test(key));
-    expect(pages.length).toBeLessThanOrEqual(2 * 4 * 2); // the open and the newest full page, by list and log
+    const kinds = async () => [await stored("order"), await stored("payment")];
+    await expect.poll(kinds, SOON).toEqual([[unpaid], []]);
+    const open = /^(orders|payments)-\d-head$/;
+    const pages = async () => (await stored("list")).filter((key) => /^(orders|payments)-/.test(key));
+    await expect
+      .poll(async () => (await pages()).filter((key) => !open.test(key)).length, SOON)
+      .toBeLessThan(2);
     expect((await stored("archive")).length).toBeLessThanOrEqual(4);
   });
 
-  it("lists what is left, page after page, and nothing else", async () => {
-    const listed: string[] = [];
-    for (let pageToken = ""; ;) {
-      const page = await orders().listOrders({ pageSize: 7, pageToken });
-      listed.push(...page.orders.map(({ id }) => id));
-      pageToken = page.nextPageToken;
-      if (pageToken === "") break;
+  it("lists what is left, and nothing else", async () => {
+    for (const pageSize of [1, 100]) {
+      const { orders: found, nextPageToken } = await orders().listOrders({ pageSize });
+      expect(found.map(({ id }) => id)).toEqual([unpaid]);
+      const next =
+        nextPageToken === ""
+          ? []
+          : (await orders().listOrders({ pageSize, pageToken: nextPageToken })).orders;
+      expect(next).toEqual([]);
     }
-    const { orders: held } = await reconciled();
-    expect(new Set(listed).size).toBe(listed.length);
-    expect(listed.length).toBe(Number(held));
-    expect(listed).toContain(unpaid);
+    const later = await place("late", 0);
+    const { orders: found } = await orders().listOrders({ pageSize: 100 });
+    expect(found.map(({ id }) => id)).toEqual([later, unpaid]);
+  });
+
+  it("is a command, for orders of 30 days or more", async () => {
+    const archive = (...flags: string[]) =>
+      run("node", ["cli/main.ts", "archive", "--url", system.url, ...flags]);
+    expect(await archive()).toEqual({
+      exitCode: 0,
+      output: "0 orders archived, 0 older than 30 days stay\n",
+    });
+    expect((await archive("--older-than", "29d")).exitCode).not.toBe(0);
+    expect((await archive("--json")).output).toBe('{"archived":0,"kept":0}\n');
   });
 
   it("reads an archived order and its payment by their ids, with their history, and changes neither", async () => {

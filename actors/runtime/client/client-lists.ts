@@ -181,11 +181,13 @@ export class ClientLists {
     const head = await this.#readHead(tenant, name, log);
     if (head === undefined) return [];
     const from = Math.max(fromPage, head.first);
-    const count = Math.max(0, Math.min(countMax, head.page - 1 - from));
+    const count = Math.max(0, Math.min(countMax, head.page - from));
     const wanted = Array.from({ length: count }, (_, index) => ({ log, page: from + index }));
     const pages = count === 0 ? [] : await this.#readPages(tenant, name, wanted);
     const end = pages.indexOf(undefined); // trimmed meanwhile
-    return pages.slice(0, end < 0 ? count : end).filter((page) => page !== undefined);
+    const full = pages.slice(0, end < 0 ? count : end).filter((page) => page !== undefined);
+    const isAtOpen = full.length === count && from + count === head.page && count < countMax;
+    return isAtOpen ? [...full, head] : full;
   }
 
   /** See ActorClient.tenantsOf. */

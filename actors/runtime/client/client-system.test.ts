@@ -118,8 +118,8 @@ it("takes entries from the oldest pages of a list: what stays moves on, and pagi
       await finish(client.trimList("demo", "accounts", log, { page, ids: all })); // a repeat, or another run
       for (const id of ids) gone.add(id);
     }
-    // Neither a page in the middle nor the newest full one goes.
-    for (const page of [pages.length - 1, pages.length, 99])
+    for (const page of [4, pages.length - 1, 99])
+      // in the middle, the open one, none
       await finish(client.trimList("demo", "accounts", log, { page, ids: all }));
     const rest = await finish(client.oldestPages("demo", "accounts", log, 0, 100));
     expect(rest.map(({ page }) => page)).toEqual(pages.slice(3).map(({ page }) => page));
@@ -135,6 +135,41 @@ it("takes entries from the oldest pages of a list: what stays moves on, and pagi
   expect(await bus.last(topology.streams.actors, page)).toBeUndefined();
   expect(await finish(client.tenantsOf("accounts"))).toEqual(["demo"]);
   expect(await finish(client.tenantsOf("orders"))).toEqual([]);
+}, 30_000);
+
+it("empties a list but for its open pages, and goes on with it", async () => {
+  const setup = await clientAndWorker();
+  const { client, clock, finish, open } = setup;
+  const openSome = async (round: number) => {
+    for (let first = 0; first < 100; first += 20) {
+      await finish(
+        Promise.all(Array.from({ length: 20 }, (_, index) => open(`b-${round}-${first + index}`))),
+      );
+      await clock.pass(10);
+    }
+  };
+  await openSome(0);
+  const all = await listed(setup, 500);
+  const stays = new Set(["b-0-3", "b-0-4"]);
+  const openIds: string[] = [];
+  for (let log = 0; log < 4; log++) {
+    const pages = await finish(client.oldestPages("demo", "accounts", log, 0, 100));
+    for (const { page } of pages) {
+      const ids = all.filter((id) => !stays.has(id));
+      await finish(client.trimList("demo", "accounts", log, { page, ids }));
+    }
+    openIds.push(...(pages.at(-1)?.entries ?? []).map(({ id }) => id));
+  }
+  await clock.pass(1_000);
+  const left = all.filter((id) => stays.has(id) || openIds.includes(id));
+  expect(new Set(await listed(setup, 7))).toEqual(new Set(left));
+  await openSome(1);
+  const more = Array.from({ length: 100 }, (_, index) => `b-1-${index}`);
+  for (const pageSize of [500, 7]) {
+    const found = await listed(setup, pageSize);
+    expect(found).toHaveLength(left.length + more.length);
+    expect(new Set(found)).toEqual(new Set([...left, ...more]));
+  }
 }, 30_000);
 
 it("finds the newest event of a type", async () => {

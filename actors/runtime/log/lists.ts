@@ -87,12 +87,20 @@ export function trimList(store: RecordStore, log: number, entry: Entry): MemoryR
   const open = pageOf(head);
   const following = pageOf(next);
   const gone = new Set(trim.ids);
-  const kept = pageOf(page).entries.filter(({ id }) => !gone.has(id));
-  // The next page must be closed too: the open one is not kept as a page.
-  const isOldest = open.first === trim.page && trim.page + 1 < open.page;
-  if (!isOldest || kept.length + following.entries.length > LIMITS.listPageKeptMax) {
+  const old = pageOf(page);
+  const kept = old.entries.filter(({ id }) => !gone.has(id));
+  const isOldest = open.first === trim.page && trim.page < open.page;
+  // The newest full page has no full one behind it: what stays, stays there.
+  const isLast = trim.page + 1 === open.page;
+  const isCrowded = !isLast && kept.length + following.entries.length > LIMITS.listPageKeptMax;
+  if (!isOldest || isCrowded || (isLast && kept.length === old.entries.length)) {
     for (const record of [head, page, next]) record.rest();
     return [];
+  }
+  if (isLast && kept.length > 0) {
+    old.entries = kept;
+    changed(page, entry);
+    return [page];
   }
   open.first += 1;
   changed(head, entry);
