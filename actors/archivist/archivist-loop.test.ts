@@ -2,8 +2,7 @@ import { expect, it } from "vitest";
 import type { Clock } from "../../platform/clock.ts";
 import { silentLogger } from "../../platform/log.ts";
 import { seededRandom } from "../../platform/random.ts";
-import type { ActorClient } from "../runtime/index.ts";
-import { createTopology } from "../runtime/topology.ts";
+import { type ActorClient, createTopology } from "../runtime/index.ts";
 import { startArchivist } from "./archivist-loop.ts";
 
 /** Time that jumps to the next timer. */
