@@ -170,10 +170,12 @@ class Growth {
     return placer({
       post: async (body, key) => {
         const answer = await this.#pool.post(API.placeOrder, body, key);
+        const id = ID.exec(answer.body)?.[1];
+        if (id === undefined) return answer; // refused while a part restarts: it is placed again
         this.#placed++;
         // Any order has the same chance to be among those that are read again.
         const at = this.#ids.length < IDS_MAX ? this.#ids.length : Math.floor(Math.random() * this.#placed);
-        if (at < IDS_MAX) this.#ids[at] = ID.exec(answer.body)?.[1] ?? this.#ids[at] ?? "";
+        if (at < IDS_MAX) this.#ids[at] = id;
         return answer;
       },
       order: () => orderJson(this.#generator.nextOrder(), "settled"),
