@@ -13,7 +13,7 @@ import { LIMITS } from "../limits.ts";
 import { decodeRecord, type LogReader } from "./log-reader.ts";
 import { encode } from "../codec/encode.ts";
 import type { InboxWriter } from "../inbox-writer.ts";
-import { LIST_KIND, TRIM_KIND } from "../step/step-context.ts";
+import { LIST_KIND, TRIM_KIND, TRIM_METHOD } from "../step/step-context.ts";
 import { isToken, type Topology } from "../topology.ts";
 import { decode } from "../codec/decode.ts";
 
@@ -215,7 +215,7 @@ export class ClientLists {
     const { topology, writer, clock } = this.#options;
     const group = topology.groupOf(LIST_KIND);
     const body = encode(ListTrimSchema, create(ListTrimSchema, { page, ids: [...ids] }));
-    const entry = create(EntrySchema, { kind: TRIM_KIND, tenant, key: name, method: "Trim", body });
+    const entry = create(EntrySchema, { kind: TRIM_KIND, tenant, key: name, method: TRIM_METHOD, body });
     await writer.append(group, log, entry, clock.monotonicMs() + TRIM_TIMEOUT_MS);
   }
 

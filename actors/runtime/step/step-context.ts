@@ -33,6 +33,7 @@ import { create } from "../codec/create.ts";
 export const LIST_KIND = "list";
 /** Kind of the messages that take entries from a list; older builds do not know it and leave the log to a newer one. */
 export const TRIM_KIND = "trim";
+export const TRIM_METHOD = "Trim";
 
 /** Name of the runtime's timer that delivers TASK_LOST. */
 export function lostTimerName(taskId: string): string {

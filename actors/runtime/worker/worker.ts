@@ -17,6 +17,7 @@ import { journalPressure, purgeEvents, purgeInbox, purgeJournal } from "./purge.
 import { Readers } from "../log/readers.ts";
 import type { TaskService } from "../task-queue.ts";
 import { HaltError, logEnd, takeOver, type TakeoverOptions } from "../log/takeover.ts";
+import { TRIM_KIND, TRIM_METHOD } from "../step/step-context.ts";
 import { TimerSweep } from "./timer-sweep.ts";
 import type { Topology } from "../topology.ts";
 import { Turn } from "../log/turn.ts";
@@ -127,9 +128,10 @@ class GroupWorker implements Worker {
     this.#contracts = contractsHash(actors, projections);
     this.#actors = new Map(actors.map((definition) => [definition.kind, definition]));
     const contracts = this.#contracts;
-    const knows = actors.flatMap(({ kind, handlers }) =>
-      [...handlers.keys()].map((rpc) => rpcHash(kind, rpc)),
-    );
+    const knows = [
+      ...actors.flatMap(({ kind, handlers }) => [...handlers.keys()].map((rpc) => rpcHash(kind, rpc))),
+      rpcHash(TRIM_KIND, TRIM_METHOD),
+    ];
     this.#membership = new Membership({ bus, clock, topology, group, workerId, contracts, knows });
     this.#combiners = { records: new BatchCombiner(bus), events: new BatchCombiner(bus) };
     this.#sweep = new TimerSweep(bus, clock, topology, group);
