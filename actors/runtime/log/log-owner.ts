@@ -18,7 +18,7 @@ import { loadOf, tellDeadLetters } from "./load.ts";
 import { LocalTasks, type TaskRunner } from "./local-tasks.ts";
 import { EventProjector, RecordProjector } from "./projector.ts";
 import type { ProjectionDefinition } from "../projection.ts";
-import { RecordStore } from "./record-store.ts";
+import { type CacheOptions, RecordStore } from "./record-store.ts";
 import { Reads } from "./reads.ts";
 import { publishReplies } from "./replies.ts";
 import { isArmed, restoreLog } from "./restore.ts";
@@ -30,7 +30,7 @@ import { FencedError } from "./watermark.ts";
 import { create } from "../codec/create.ts";
 
 /** What one owner of one log needs. */
-export interface LogOwnerOptions extends TakeoverOptions {
+export interface LogOwnerOptions extends TakeoverOptions, CacheOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly actors: ReadonlyMap<string, ActorDefinition>;
@@ -40,8 +40,6 @@ export interface LogOwnerOptions extends TakeoverOptions {
   readonly hasOtherBuild: () => boolean;
   /** Asked for an rpc that this build does not know; true if another one does and will take the log. */
   readonly isLeftToOthers: (kind: string, method: string) => boolean;
-  /** Clean records kept in memory per log; by default LIMITS.recordsCachedMax. */
-  readonly recordsCachedMax?: number;
   /** The worker's lease: monotonic times of its last acked renewal, and since when it has not run out. */
   readonly lease: { readonly renewedSentMs: number; readonly unbrokenSinceMs: number };
   /** Shared by the logs of the worker. */
@@ -98,16 +96,15 @@ export class LogOwner {
     this.#guard = new CrashGuard(claimed.streams, claimed.takeovers, claimed.poison);
     this.#committedMs = options.clock.monotonicMs();
     this.queue = new InputQueue(claimed.positions);
-    const { bus, clock, topology, group, log, actors, projections, abort } = options;
+    const { bus, clock, topology, group, log, actors, projections, abort, recordsCachedMax } = options;
     const { signal } = abort;
     const onError = (error: unknown) => this.#fail(error);
     const lastCommit = () => claimed.journal.last;
-    const base = { bus, clock, topology, group, log, signal };
+    const base = { bus, clock, topology, group, log, signal, recordsCachedMax };
     this.#store = new RecordStore({
       ...base,
       ackedMark: () => claimed.recordMark.revision,
       onLoaded: () => this.#onLoaded(),
-      recordsCachedMax: options.recordsCachedMax ?? LIMITS.recordsCachedMax,
     });
     this.#derived = new Derived({ ...base, isArmed: (schedule) => isArmed(this.#store, schedule) });
     const push = (input: Input) => this.push(input);

@@ -20,8 +20,14 @@ export function refOf({ kind, tenant, key }: RecordId): RecordRef {
   return { kind, tenant, key, name: recordName(kind, tenant, key) };
 }
 
+/** How much the store of one log may keep. */
+export interface CacheOptions {
+  /** Clean records kept in memory per log. */
+  readonly recordsCachedMax: number;
+}
+
 /** What the store of one log needs. */
-export interface RecordStoreOptions {
+export interface RecordStoreOptions extends CacheOptions {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly topology: Topology;
@@ -35,8 +41,6 @@ export interface RecordStoreOptions {
   readonly ackedMark: () => number;
   /** Called when records that were wanted have come. */
   readonly onLoaded: () => void;
-  /** Clean records kept in memory. */
-  readonly recordsCachedMax: number;
 }
 
 /** Subjects of one cold read: the server's limit is 1,024, one is the watermark. */

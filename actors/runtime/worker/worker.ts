@@ -266,9 +266,8 @@ class GroupWorker implements Worker {
     { abort }: Holding,
     logger: Logger,
   ): Omit<LogOwnerOptions, keyof TakeoverOptions> {
-    const { recordsCachedMax } = this.#options;
     return {
-      ...(recordsCachedMax !== undefined && { recordsCachedMax }),
+      recordsCachedMax: this.#options.recordsCachedMax ?? LIMITS.recordsCachedMax,
       logger,
       abort,
       actors: this.#actors,
