@@ -171,7 +171,7 @@ export function drawPlan(seed: number): Plan {
     faults: planFaults(new Dice(seed, "faults"), healMs, leaseMs, hasZombie),
     healMs,
     watchesRecords,
-    tasksAtHome: new Dice(seed, "home").chance(HOME_RATE),
+    tasksAtHome: !hasKillers && new Dice(seed, "home").chance(HOME_RATE),
     causalDepthMax,
     skew,
     ending: extra.chance(ENDING_RATE)
