@@ -37,9 +37,7 @@ function table(found: ReadonlyMap<string, Finding>): string {
     const { seed = "–", invariant = "not found" } = found.get(name) ?? {};
     return `| ${rule} | ${name.replaceAll("-", " ")} | ${seed} | ${invariant} |`;
   });
-  return ["| Rule | Planted bug | Seed | What it breaks |", "| --- | --- | --- | --- |", ...rows].join(
-    "\n",
-  );
+  return ["| Rule | Planted bug | Seed | What it breaks |", "| --- | --- | --- | --- |", ...rows].join("\n");
 }
 
 /** What is no rule of the journal comes last. */
