@@ -1,13 +1,15 @@
 /**
  * The whole fault suite: `npm run faults`, or files of it: `npm run faults -- network store`, or tests: `-t poison`.
- * Ends with the lines that the runs printed, and with exit code 1 if an invariant was broken.
+ * Ends with a table of all runs, and with exit code 1 if an invariant was broken. `FAULTS_REPORT` names a file that
+ * keeps the rows: the table of a suite that was run in parts is that of all the parts.
  */
-import { mkdtempSync, existsSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { startVitest } from "vitest/node";
 import { root } from "../run/process.ts";
+import { readRows, tableOf } from "./harness/fault-table.ts";
 
 /** The longest run is the spree; most take less than one minute. */
 const TEST_MS_MAX = 900_000;
@@ -17,7 +19,7 @@ const { values, positionals } = parseArgs({
 });
 const pattern = values["test-name-pattern"];
 const scratch = mkdtempSync(join(tmpdir(), "tradewind-faults-report-"));
-process.env["FAULTS_REPORT"] = join(scratch, "report.txt");
+const report = (process.env["FAULTS_REPORT"] ??= join(scratch, "rows.jsonl"));
 try {
   const vitest = await startVitest("test", positionals, {
     root,
@@ -31,8 +33,10 @@ try {
     ...(pattern !== undefined && { testNamePattern: pattern }),
   });
   await vitest.close();
-  const report = process.env["FAULTS_REPORT"];
-  if (existsSync(report)) process.stdout.write(`\n${readFileSync(report, "utf8")}`);
+  const rows = readRows(report);
+  if (rows.length > 0)
+    process.stdout.write(`
+${tableOf(rows)}`);
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }

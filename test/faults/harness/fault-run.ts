@@ -1,7 +1,7 @@
-import { appendFileSync } from "node:fs";
 import { expect } from "vitest";
 import { systemClock } from "../../../platform/clock.ts";
 import { FaultSystem, type FaultSystemOptions } from "./fault-system.ts";
+import { type FaultRow, keepRow } from "./fault-table.ts";
 import { LoadDriver, type LoadOptions } from "./load-driver.ts";
 import { OrderWatcher } from "./order-watcher.ts";
 import { openShop } from "./shop.ts";
@@ -29,23 +29,59 @@ export interface FaultRunOptions extends FaultSystemOptions {
 
 const VIOLATIONS_SHOWN = 20;
 
+/** One hit: when, and how many orders were under way. */
+interface Hit {
+  readonly ms: number;
+  readonly inFlight: number;
+}
+
 /**
  * Starts a system, puts load on it, breaks it, heals it, and checks the invariants and Reconcile. Prints one line of
- * figures.
+ * figures, and keeps a row of them for the table.
  */
 export async function faultRun(options: FaultRunOptions): Promise<void> {
-  const { name, load: loadOptions, before, faults, after } = options;
-  const startMs = systemClock.monotonicMs();
   const system = await FaultSystem.start(options);
+  const row = { name: options.name, servers: system.label, faults: 0, orders: 0, inFlight: 0 };
+  let figures: Partial<FaultRow> = {};
   try {
     await openShop(system.api);
-    await before?.(system);
-    const watcher = new OrderWatcher(() => system.gatewayUrls);
-    const sampler = new StockSampler(system.api);
-    const load = new LoadDriver(system.api, loadOptions);
-    const hits: number[] = [];
-    const scene: Scene = { system, load, hit: () => void hits.push(systemClock.monotonicMs()) };
-    let figures: Awaited<ReturnType<typeof verify>>;
+    await options.before?.(system);
+    const load = new LoadDriver(system.api, options.load);
+    const hits: Hit[] = [];
+    const hit = () => void hits.push({ ms: systemClock.monotonicMs(), inFlight: load.inFlight });
+    const scene: Scene = { system, load, hit };
+    const violations = await breakAndVerify(options, scene, hits);
+    figures = {
+      faults: hits.length,
+      orders: load.diary.acked,
+      inFlight: Math.max(0, ...hits.map(({ inFlight }) => inFlight)),
+      violations,
+      recoveryMs: hits.map(({ ms }) => load.recoveryMs(ms)),
+    };
+    expect(violations.slice(0, VIOLATIONS_SHOWN), system.errors().slice(-6_000)).toEqual([]);
+    await options.after?.(scene);
+    keepRow({ ...row, violations, recoveryMs: [], ...figures });
+  } catch (error) {
+    const failure = (error as Error).message.slice(0, 500);
+    keepRow({ ...row, violations: [], recoveryMs: [], ...figures, failure });
+    throw error;
+  } finally {
+    await system.stop();
+  }
+}
+
+/** @returns what was wrong */
+async function breakAndVerify(
+  { name, faults }: FaultRunOptions,
+  scene: Scene,
+  hits: readonly Hit[],
+): Promise<readonly string[]> {
+  const { system, load } = scene;
+  const startMs = systemClock.monotonicMs();
+  const watcher = new OrderWatcher(() => system.gatewayUrls);
+  const sampler = new StockSampler(system.api);
+  let figures: Awaited<ReturnType<typeof verify>>;
+  try {
     try {
       await faults(scene);
       await load.done;
@@ -53,38 +89,32 @@ export async function faultRun(options: FaultRunOptions): Promise<void> {
       load.stop();
       await system.heal();
     }
-    try {
-      figures = await verify(system, load.diary, watcher);
-    } finally {
-      await Promise.all([watcher.stop(), sampler.stop()]);
-    }
-    const { diary } = load;
-    const violations = [
-      ...diary.violations,
-      ...watcher.violations,
-      ...sampler.violations,
-      ...system.api.malformed,
-    ];
-    const recovery = hits.map((hitMs) => load.recoveryMs(hitMs)).join("/") || "0";
-    const ends = [...figures.ends].map(([status, count]) => `${status.toLowerCase()} ${count}`).join(", ");
-    const parts = [
-      `${name} ${system.label}: ${diary.acked} orders (${ends})`,
-      `${hits.length} faults`,
-      `recovery ${recovery} ms`,
-      `settled ${figures.settleMs} ms after healing`,
-      `${sampler.samples} stock samples`,
-      `${watcher.resumes} watch resumes with ${watcher.repeats} repeats`,
-      `${watcher.snapshots} snapshots`,
-      `${violations.length} violations`,
-      `${Math.round((systemClock.monotonicMs() - startMs) / 1_000)} s`,
-      codesOf(system),
-    ];
-    report(parts.join("; "));
-    expect(violations.slice(0, VIOLATIONS_SHOWN), system.errors().slice(-6_000)).toEqual([]);
-    await after?.(scene);
+    figures = await verify(system, load.diary, watcher);
   } finally {
-    await system.stop();
+    await Promise.all([watcher.stop(), sampler.stop()]);
   }
+  const { diary } = load;
+  const violations = [
+    ...diary.violations,
+    ...watcher.violations,
+    ...sampler.violations,
+    ...system.api.malformed,
+  ];
+  const ends = [...figures.ends].map(([status, count]) => `${status.toLowerCase()} ${count}`).join(", ");
+  const parts = [
+    `${name} ${system.label}: ${diary.acked} orders (${ends})`,
+    `${hits.length} faults`,
+    `recovery ${hits.map(({ ms }) => load.recoveryMs(ms)).join("/") || "0"} ms`,
+    `settled ${figures.settleMs} ms after healing`,
+    `${sampler.samples} stock samples`,
+    `${watcher.resumes} watch resumes with ${watcher.repeats} repeats`,
+    `${watcher.snapshots} snapshots`,
+    `${violations.length} violations`,
+    `${Math.round((systemClock.monotonicMs() - startMs) / 1_000)} s`,
+    codesOf(system),
+  ];
+  report(parts.join("; "));
+  return violations;
 }
 
 function codesOf(system: FaultSystem): string {
@@ -92,9 +122,7 @@ function codesOf(system: FaultSystem): string {
   return codes.length === 0 ? "no call failed" : `failed calls: ${codes.join(", ")}`;
 }
 
-/** One line for the person who runs it, and for the table at the end of the suite. */
+/** One line for the person who runs it. */
 export function report(line: string): void {
   process.stdout.write(`fault ${line}\n`);
-  const file = process.env["FAULTS_REPORT"];
-  if (file !== undefined) appendFileSync(file, `${line}\n`);
 }

@@ -57,6 +57,11 @@ export class LoadDriver {
     return this.#finished;
   }
 
+  /** Clients that have begun and are not done. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
   /** Waits until so many clients are done, or all: faults go into the middle, whatever the machine's speed. */
   reached(count: number): Promise<void> {
     if (this.#finished >= count || this.#isOver) return Promise.resolve();

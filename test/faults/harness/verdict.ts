@@ -48,10 +48,11 @@ export async function settleOrders(api: Api, diary: Diary, forMs = TERMINAL_MS_M
     else diary.blame(`accepted order ${order?.id} cannot be read: ${result.code} ${result.message}`);
   };
   for (;;) {
+    // Of when the look began: to look at every order of a long run may itself take longer than that.
+    const waitedMs = systemClock.monotonicMs() - startMs;
     await forEach(open, look);
     const blamed = diary.violations.length;
     open = open.filter(({ order }) => order !== undefined && !isTerminal(order));
-    const waitedMs = systemClock.monotonicMs() - startMs;
     if (open.length === 0 || waitedMs > forMs || blamed > 100) break;
     await sleep(systemClock, POLL_MS);
   }
