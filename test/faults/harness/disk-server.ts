@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sleep, systemClock } from "../../../platform/clock.ts";
-import { renderServerConfig } from "../../../platform/nats-server/config-file.ts";
+import { type ClusterOptions, renderServerConfig } from "../../../platform/nats-server/config-file.ts";
 import { type GuardedProcess, startGuarded } from "../../../platform/nats-server/guard.ts";
 import type { NatsServer } from "../../../platform/nats-server/index.ts";
 import { freePorts } from "../../../platform/nats-server/ports.ts";
@@ -17,6 +17,25 @@ export interface DiskServerOptions {
   /** On another one: configuration, log. */
   readonly runDir: string;
   readonly maxFileStoreBytes?: number;
+  /** One of three; default: alone. */
+  readonly member?: ClusterMember;
+}
+
+/** A place in a cluster. */
+export interface ClusterMember {
+  readonly serverName: string;
+  readonly cluster: ClusterOptions;
+}
+
+const CLUSTER_SIZE = 3;
+
+/** Places in a cluster on this machine. */
+export async function clusterMembers(): Promise<readonly ClusterMember[]> {
+  const routePorts = await freePorts(CLUSTER_SIZE, () => systemRandom.float());
+  return routePorts.map((port, index) => ({
+    serverName: `n${index + 1}`,
+    cluster: { name: "disks", port, routePorts },
+  }));
 }
 
 /** A nats-server whose store alone is on a disk that tests break: nothing of its keeper is there. */
@@ -55,7 +74,7 @@ class DiskServer implements NatsServer {
 
   async restart(): Promise<void> {
     await this.stop();
-    const { storeDir, runDir, maxFileStoreBytes } = this.#options;
+    const { storeDir, runDir, maxFileStoreBytes, member = { serverName: "disk" } } = this.#options;
     const [port, monitorPort] = this.#ports;
     const configFile = join(runDir, "nats-server.conf");
     mkdirSync(runDir, { recursive: true });
@@ -64,7 +83,7 @@ class DiskServer implements NatsServer {
       configFile,
       renderServerConfig({
         ...paths,
-        serverName: "disk",
+        ...member,
         port,
         monitorPort,
         syncInterval: "always",

@@ -27,6 +27,8 @@ export interface FaultRunOptions extends FaultSystemOptions {
   readonly after?: (scene: Scene) => Promise<void>;
 }
 
+/** How many nats-servers a fault is shown on. */
+export const SERVERS = [1, 3] as const;
 const VIOLATIONS_SHOWN = 20;
 
 /** One hit: when, and how many orders were under way. */

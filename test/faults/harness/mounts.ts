@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { sleep, systemClock } from "../../../platform/clock.ts";
 import type { NatsServer } from "../../../platform/nats-server/index.ts";
-import { startDiskServer } from "./disk-server.ts";
+import { type ClusterMember, clusterMembers, startDiskServer } from "./disk-server.ts";
 
 const run = promisify(execFile);
 const LOOP_BYTES = "384M";
@@ -48,14 +48,35 @@ export async function whyNoMounts(): Promise<string | undefined> {
   }
 }
 
+export interface TmpfsOptions {
+  readonly maxFileStoreBytes?: number;
+  readonly member?: ClusterMember;
+}
+
+/** One server, or three that form a cluster, each on a disk of its own. They go in the end, whatever happens. */
+export async function disksOf<D extends Disk>(
+  servers: 1 | 3,
+  make: (index: number, options: { readonly member?: ClusterMember }) => Promise<D>,
+): Promise<AsyncDisposable & { readonly disks: readonly D[]; readonly nats: readonly NatsServer[] }> {
+  const places = servers === 1 ? [{}] : (await clusterMembers()).map((member) => ({ member }));
+  const made = await Promise.allSettled(places.map((place, index) => make(index, place)));
+  const disks = made.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+  const dispose = async () => void (await Promise.all(disks.map((disk) => disk[Symbol.asyncDispose]())));
+  for (const each of made) {
+    if (each.status === "fulfilled") continue;
+    await dispose();
+    throw each.reason as Error;
+  }
+  return { disks, nats: disks.map(({ server }) => server), [Symbol.asyncDispose]: dispose };
+}
+
 /** A server whose store is on a disk in memory of a size. */
-export async function tmpfsDisk(bytes: string, maxFileStoreBytes?: number): Promise<TmpfsDisk> {
+export async function tmpfsDisk(bytes: string, options: TmpfsOptions = {}): Promise<TmpfsDisk> {
   const base = mkdtempSync(join(tmpdir(), "tradewind-tmpfs-"));
   const dir = join(base, "disk");
   mkdirSync(dir);
   await run("mount", ["-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", dir]);
-  const limit = maxFileStoreBytes === undefined ? {} : { maxFileStoreBytes };
-  const server = await startDiskServer({ storeDir: dir, runDir: join(base, "run"), ...limit });
+  const server = await startDiskServer({ storeDir: dir, runDir: join(base, "run"), ...options });
   return {
     server,
     grow: async (more) => void (await run("mount", ["-o", `remount,size=${more}`, dir])),
@@ -68,7 +89,7 @@ export async function tmpfsDisk(bytes: string, maxFileStoreBytes?: number): Prom
 }
 
 /** A server whose store is on an ext4 in a file. */
-export async function loopDisk(): Promise<LoopDisk> {
+export async function loopDisk(options: { readonly member?: ClusterMember } = {}): Promise<LoopDisk> {
   const base = mkdtempSync(join(tmpdir(), "tradewind-loop-"));
   const [image, dir] = [join(base, "image"), join(base, "disk")];
   mkdirSync(dir);
@@ -76,7 +97,7 @@ export async function loopDisk(): Promise<LoopDisk> {
   await run("mkfs.ext4", ["-q", "-F", image]);
   const mount = () => run("mount", ["-o", "loop", image, dir]);
   await mount();
-  const server = await startDiskServer({ storeDir: dir, runDir: join(base, "run") });
+  const server = await startDiskServer({ storeDir: dir, runDir: join(base, "run"), ...options });
   return {
     server,
     cutPower: async () => {

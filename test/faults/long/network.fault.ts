@@ -1,6 +1,6 @@
 import { describe, it } from "vitest";
 import { sleep, systemClock } from "../../../platform/clock.ts";
-import { faultRun, type FaultRunOptions } from "../harness/fault-run.ts";
+import { faultRun, type FaultRunOptions, SERVERS } from "../harness/fault-run.ts";
 import { TcpProxy, type Weather } from "../harness/tcp-proxy.ts";
 
 type Run = Omit<FaultRunOptions, "load" | "faults" | "natsUrlFor" | "pspUrlFor">;
@@ -22,9 +22,12 @@ async function natsRun(
       load: { ...LOAD, seed: options.seed },
       natsUrlFor: async (url, role) => {
         if (!options.roles.test(role)) return url;
-        const proxy = await TcpProxy.before(url);
-        proxies.set(role, proxy);
-        return proxy.through(url);
+        const through = async (each: string) => {
+          const proxy = await TcpProxy.before(each);
+          proxies.set(`${role} ${each}`, proxy);
+          return proxy.through(each);
+        };
+        return (await Promise.all(url.split(",").map(through))).join(",");
       },
       faults: (scene) => faults(proxies, scene),
     });
@@ -57,14 +60,18 @@ async function providerRun(
 }
 
 describe("the way to NATS", () => {
-  it.each<[Weather, string, RegExp, number]>([
-    ["blackhole", "a worker", /^core-1$/, 301],
-    ["no answers", "a worker", /^core-1$/, 302],
-    ["blackhole", "the gateway", /^gateway-1$/, 303],
-    ["blackhole", "the analytics worker", /^analytics-1$/, 304],
-  ])("is a %s for some seconds, for %s", async (weather, who, roles, seed) => {
+  // Three servers tell their clients of one another: whoever is cut off goes on at one without a proxy.
+  it.each<[Weather, string, RegExp, number, 1 | 3]>([
+    ["blackhole", "a worker", /^core-1$/, 301, 1],
+    ["no answers", "a worker", /^core-1$/, 302, 1],
+    ["blackhole", "the gateway", /^gateway-1$/, 303, 1],
+    ["blackhole", "the analytics worker", /^analytics-1$/, 304, 1],
+    ["blackhole", "a worker", /^core-1$/, 301, 3],
+    ["no answers", "a worker", /^core-1$/, 302, 3],
+    ["blackhole", "the gateway", /^gateway-1$/, 303, 3],
+  ])("is a %s for some seconds, for %s", async (weather, who, roles, seed, servers) => {
     const name = `${weather} between ${who} and NATS for 8 s`;
-    await natsRun({ name, roles, seed }, async (proxies, { load, hit }) => {
+    await natsRun({ name, roles, seed, servers }, async (proxies, { load, hit }) => {
       await load.reached(300);
       hit();
       for (const proxy of proxies.values()) proxy.weather = weather;
@@ -76,8 +83,8 @@ describe("the way to NATS", () => {
     });
   });
 
-  it("is slow for everybody", async () => {
-    const options = { name: "30 ms each way between all and NATS", roles: /./, seed: 305 };
+  it.each(SERVERS)("is slow for everybody, R%i", async (servers) => {
+    const options = { name: "30 ms each way between all and NATS", roles: /./, seed: 305, servers };
     await natsRun(options, async (proxies, { load, hit }) => {
       await load.reached(200);
       hit();
@@ -87,8 +94,8 @@ describe("the way to NATS", () => {
     });
   });
 
-  it("is reset again and again", async () => {
-    const options = { name: "all connections to NATS reset, ten times", roles: /./, seed: 306 };
+  it.each(SERVERS)("is reset again and again, R%i", async (servers) => {
+    const options = { name: "all connections to NATS reset, ten times", roles: /./, seed: 306, servers };
     await natsRun(options, async (proxies, { load, hit }) => {
       await load.reached(200);
       for (let count = 0; count < 10; count++) {
@@ -100,7 +107,7 @@ describe("the way to NATS", () => {
   });
 });
 
-describe("the way to the payment provider", () => {
+describe.each(SERVERS)("the way to the payment provider, R%i", (servers) => {
   it.each<[string, (proxy: TcpProxy) => void, number]>([
     ["is a blackhole", (proxy) => void (proxy.weather = "blackhole"), 311],
     ["loses every answer", (proxy) => void (proxy.weather = "no answers"), 312],
@@ -108,7 +115,7 @@ describe("the way to the payment provider", () => {
     ["is slow", (proxy) => void (proxy.latencyMs = 400), 314],
   ])("%s for some seconds", async (how, begin, seed) => {
     await providerRun(
-      { name: `the way to the provider ${how} for 5 s`, seed },
+      { name: `the way to the provider ${how} for 5 s`, seed, servers },
       async (proxy, { load, hit }) => {
         await load.reached(300);
         hit();

@@ -1,12 +1,13 @@
 import { jetstream } from "@nats-io/jetstream";
 import { expect, it } from "vitest";
 import { sleep, systemClock } from "../../../platform/clock.ts";
-import { faultRun } from "../harness/fault-run.ts";
+import { faultRun, SERVERS } from "../harness/fault-run.ts";
 import { natsAdmin } from "../harness/nats-admin.ts";
 
-it("makes task consumers again that an operator deletes", async () => {
+it.each(SERVERS)("makes task consumers again that an operator deletes, R%i", async (servers) => {
   await faultRun({
     name: "all consumers of TASKS deleted, twice",
+    servers,
     load: { orders: 1_000, seed: 601, ratePerS: 100 },
     faults: async ({ system, load, hit }) => {
       for (const count of [250, 600]) {
@@ -21,9 +22,10 @@ it("makes task consumers again that an operator deletes", async () => {
   });
 });
 
-it("makes the ordered consumers again that an operator deletes", async () => {
+it.each(SERVERS)("makes the ordered consumers again that an operator deletes, R%i", async (servers) => {
   await faultRun({
     name: "all consumers of all streams deleted",
+    servers,
     load: { orders: 1_000, seed: 602, ratePerS: 100 },
     faults: async ({ system, load, hit }) => {
       await load.reached(300);
@@ -37,9 +39,10 @@ it("makes the ordered consumers again that an operator deletes", async () => {
   });
 });
 
-it("lives on without the bucket of leases, and makes it again", async () => {
+it.each(SERVERS)("lives on without the bucket of leases, and makes it again, R%i", async (servers) => {
   await faultRun({
     name: "bucket of leases purged, then deleted",
+    servers,
     load: { orders: 1_000, seed: 603, ratePerS: 100 },
     faults: async ({ system, load, hit }) => {
       await using admin = await natsAdmin(system);
@@ -57,9 +60,10 @@ it("lives on without the bucket of leases, and makes it again", async () => {
   });
 });
 
-it("bears messages of streams of its own that are published again", async () => {
+it.each(SERVERS)("bears messages of streams of its own that are published again, R%i", async (servers) => {
   await faultRun({
     name: "stored commands published again with fresh ids",
+    servers,
     load: { orders: 800, seed: 604, ratePerS: 100 },
     faults: async ({ system, load, hit }) => {
       await using admin = await natsAdmin(system);

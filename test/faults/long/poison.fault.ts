@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { sleep, systemClock } from "../../../platform/clock.ts";
 import { BundleSchema, EntrySchema } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
-import { faultRun, type Scene } from "../harness/fault-run.ts";
+import { faultRun, type Scene, SERVERS } from "../harness/fault-run.ts";
 import type { FaultSystem } from "../harness/fault-system.ts";
 import { natsAdmin } from "../harness/nats-admin.ts";
 import { settleOrders } from "../harness/verdict.ts";
@@ -63,34 +63,39 @@ async function publishPoison(system: FaultSystem): Promise<number> {
   return poisons.length * 4;
 }
 
-it("puts what cannot be applied aside, once, and its neighbours proceed", async () => {
-  let published = 0;
-  await faultRun({
-    name: "garbage, unknown kinds, unknown rpcs, broken bodies",
-    load: { orders: 1_000, seed: 501, ratePerS: 100 },
-    faults: async ({ system, load, hit }) => {
-      await load.reached(300);
-      hit();
-      published = await publishPoison(system);
-      await load.reached(600);
-      hit();
-      await system.coreWorkers[0]?.kill();
-      await system.coreWorkers[0]?.start();
-    },
-    after: async ({ system }) => {
-      const letters = await untilLetters(system, published);
-      expect(letters.map(({ reason, kind }) => `${kind} ${reason}`).toSorted()).toHaveLength(published);
-      expect(new Set(letters.map(({ id }) => id)).size).toBe(published);
-      const [letter] = letters;
-      await system.api.must(`${OPS}/DiscardDeadLetter`, { deadLetterId: letter?.id ?? "", reason: "test" });
-      expect(await deadLetters(system)).toHaveLength(published - 1);
-    },
-  });
-});
+it.each(SERVERS)(
+  "puts what cannot be applied aside, once, and its neighbours proceed, R%i",
+  async (servers) => {
+    let published = 0;
+    await faultRun({
+      name: "garbage, unknown kinds, unknown rpcs, broken bodies",
+      servers,
+      load: { orders: 1_000, seed: 501, ratePerS: 100 },
+      faults: async ({ system, load, hit }) => {
+        await load.reached(300);
+        hit();
+        published = await publishPoison(system);
+        await load.reached(600);
+        hit();
+        await system.coreWorkers[0]?.kill();
+        await system.coreWorkers[0]?.start();
+      },
+      after: async ({ system }) => {
+        const letters = await untilLetters(system, published);
+        expect(letters.map(({ reason, kind }) => `${kind} ${reason}`).toSorted()).toHaveLength(published);
+        expect(new Set(letters.map(({ id }) => id)).size).toBe(published);
+        const [letter] = letters;
+        await system.api.must(`${OPS}/DiscardDeadLetter`, { deadLetterId: letter?.id ?? "", reason: "test" });
+        expect(await deadLetters(system)).toHaveLength(published - 1);
+      },
+    });
+  },
+);
 
 /** A run whose workers have a defect that some orders meet, until the file is gone. */
 async function defectRun(
   poison: "throws" | "kills",
+  servers: 1 | 3,
   seed: number,
   faults: (scene: Scene, heal: () => void) => Promise<void>,
   expected: { readonly count: number; readonly reason: string },
@@ -104,6 +109,7 @@ async function defectRun(
   try {
     await faultRun({
       name: `a handler that ${poison === "throws" ? "throws" : "kills its process"} at ${expected.count} orders`,
+      servers,
       workerEnv: {
         NODE_OPTIONS: `--import ${new URL("../harness/poisoned-worker.ts", import.meta.url).href}`,
         POISON_FILE: file,
@@ -148,43 +154,51 @@ async function defectRun(
   }
 }
 
-it("puts a message aside whose handler throws, and takes it when the defect is mended", async () => {
-  await defectRun(
-    "throws",
-    502,
-    async ({ load, hit }) => {
-      await load.reached(50);
-      hit();
-      await load.reached(500);
-    },
-    { count: 6, reason: "HANDLER_FAILED" },
-  );
-});
+it.each(SERVERS)(
+  "puts a message aside whose handler throws, and takes it when the defect is mended, R%i",
+  async (servers) => {
+    await defectRun(
+      "throws",
+      servers,
+      502,
+      async ({ load, hit }) => {
+        await load.reached(50);
+        hit();
+        await load.reached(500);
+      },
+      { count: 6, reason: "HANDLER_FAILED" },
+    );
+  },
+);
 
-it("finds the message that kills every worker, and puts that one aside", async () => {
-  await defectRun(
-    "kills",
-    503,
-    async ({ system, load, hit }) => {
-      let isOver = false;
-      const keepAlive = async () => {
-        while (!isOver) {
-          for (const worker of system.coreWorkers.filter(({ isRunning }) => !isRunning)) {
-            hit();
-            await worker.start();
+it.each(SERVERS)(
+  "finds the message that kills every worker, and puts that one aside, R%i",
+  async (servers) => {
+    await defectRun(
+      "kills",
+      servers,
+      503,
+      async ({ system, load, hit }) => {
+        let isOver = false;
+        const keepAlive = async () => {
+          while (!isOver) {
+            for (const worker of system.coreWorkers.filter(({ isRunning }) => !isRunning)) {
+              hit();
+              await worker.start();
+            }
+            await sleep(systemClock, POLL_MS);
           }
-          await sleep(systemClock, POLL_MS);
+        };
+        const supervisor = keepAlive();
+        try {
+          await load.done;
+          await untilLetters(system, 2);
+        } finally {
+          isOver = true;
+          await supervisor;
         }
-      };
-      const supervisor = keepAlive();
-      try {
-        await load.done;
-        await untilLetters(system, 2);
-      } finally {
-        isOver = true;
-        await supervisor;
-      }
-    },
-    { count: 2, reason: "CRASH_LOOP" },
-  );
-});
+      },
+      { count: 2, reason: "CRASH_LOOP" },
+    );
+  },
+);

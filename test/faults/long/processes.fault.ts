@@ -1,8 +1,11 @@
 import { describe, it } from "vitest";
 import { sleep, systemClock } from "../../../platform/clock.ts";
-import { faultRun } from "../harness/fault-run.ts";
+import { faultRun, SERVERS } from "../harness/fault-run.ts";
 
-describe.each([1, 3] as const)("processes with %i nats-server(s)", (servers) => {
+/** A lease is 3 s. */
+const PAST_LEASE_MS = 4_500;
+
+describe.each(SERVERS)("processes with %i nats-server(s)", (servers) => {
   it("survives kill -9 of both gateways, one after another", async () => {
     await faultRun({
       name: "gateways killed in turn",
@@ -65,6 +68,23 @@ describe.each([1, 3] as const)("processes with %i nats-server(s)", (servers) => 
         hit();
         await third.kill();
         system.retire(third);
+      },
+    });
+  });
+
+  it("fences a worker that was frozen past its lease, and goes on", async () => {
+    await faultRun({
+      name: "SIGSTOP of a worker past its lease, then SIGCONT",
+      servers,
+      load: { orders: 1_200, seed: 106, ratePerS: 100 },
+      faults: async ({ system, load, hit }) => {
+        for (const [index, count] of [200, 600].entries()) {
+          await load.reached(count);
+          hit();
+          system.coreWorkers[index]?.freeze();
+          await sleep(systemClock, PAST_LEASE_MS);
+          system.coreWorkers[index]?.resume();
+        }
       },
     });
   });

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { sleep, systemClock } from "../../../platform/clock.ts";
-import { faultRun } from "../harness/fault-run.ts";
+import { faultRun, SERVERS } from "../harness/fault-run.ts";
 import { HttpProxy } from "../harness/http-proxy.ts";
 import type { OrderPlan } from "../harness/shop.ts";
 
@@ -22,22 +22,27 @@ function whims(seed: number): (plan: OrderPlan) => OrderPlan {
   };
 }
 
-it("keeps its books with a provider that answers late, garbage, never, or refuses late", async () => {
-  await faultRun({
-    name: "a provider with every whim",
-    load: { orders: 600, seed: 401, ratePerS: 60, adapt: whims(0) },
-    faults: async ({ load, hit }) => {
-      await load.reached(1);
-      hit();
-    },
-  });
-});
+it.each(SERVERS)(
+  "keeps its books with a provider that answers late, garbage, never, or refuses late, R%i",
+  async (servers) => {
+    await faultRun({
+      name: "a provider with every whim",
+      servers,
+      load: { orders: 600, seed: 401, ratePerS: 60, adapt: whims(0) },
+      faults: async ({ load, hit }) => {
+        await load.reached(1);
+        hit();
+      },
+    });
+  },
+);
 
-it("charges once when every call arrives twice", async () => {
+it.each(SERVERS)("charges once when every call arrives twice, R%i", async (servers) => {
   let proxy: HttpProxy | undefined;
   try {
     await faultRun({
       name: "every call arrives twice at the provider",
+      servers,
       load: { orders: 1_000, seed: 402, ratePerS: 100 },
       pspUrlFor: async (url) => {
         proxy = await HttpProxy.before(url, { isDoubling: true });
@@ -54,11 +59,12 @@ it("charges once when every call arrives twice", async () => {
   }
 });
 
-it("charges once when a third of the provider's answers is lost", async () => {
+it.each(SERVERS)("charges once when a third of the provider's answers is lost, R%i", async (servers) => {
   let proxy: HttpProxy | undefined;
   try {
     await faultRun({
       name: "a third of the provider's answers is lost",
+      servers,
       load: { orders: 800, seed: 403, ratePerS: 100 },
       pspUrlFor: async (url) => {
         proxy = await HttpProxy.before(url, { lostAnswers: 0.33 });
@@ -75,34 +81,39 @@ it("charges once when a third of the provider's answers is lost", async () => {
   }
 });
 
-it("charges once when a worker dies between the provider's deed and its own acknowledgement", async () => {
-  await faultRun({
-    name: "task workers killed between call and ack",
-    // Takes effect at once and answers later: whoever is killed meanwhile has called and not acknowledged.
-    load: {
-      orders: 800,
-      seed: 404,
-      ratePerS: 80,
-      adapt: (plan) => ({
-        ...plan,
-        methodToken: plan.methodToken === "tok_ok" ? "tok_slow_900" : plan.methodToken,
-      }),
-    },
-    faults: async ({ system, load, hit }) => {
-      for (const [index, count] of [100, 250, 400, 550].entries()) {
-        await load.reached(count);
-        hit();
-        const victim = system.coreWorkers[index % 2];
-        await victim?.kill();
-        await victim?.start();
-      }
-    },
-  });
-});
+it.each(SERVERS)(
+  "charges once when a worker dies between the provider's deed and its own acknowledgement, R%i",
+  async (servers) => {
+    await faultRun({
+      name: "task workers killed between call and ack",
+      servers,
+      // Takes effect at once and answers later: whoever is killed meanwhile has called and not acknowledged.
+      load: {
+        orders: 800,
+        seed: 404,
+        ratePerS: 80,
+        adapt: (plan) => ({
+          ...plan,
+          methodToken: plan.methodToken === "tok_ok" ? "tok_slow_900" : plan.methodToken,
+        }),
+      },
+      faults: async ({ system, load, hit }) => {
+        for (const [index, count] of [100, 250, 400, 550].entries()) {
+          await load.reached(count);
+          hit();
+          const victim = system.coreWorkers[index % 2];
+          await victim?.kill();
+          await victim?.start();
+        }
+      },
+    });
+  },
+);
 
-it("waits for a provider that is killed and comes back", async () => {
+it.each(SERVERS)("waits for a provider that is killed and comes back, R%i", async (servers) => {
   await faultRun({
     name: "kill -9 of the provider, three times",
+    servers,
     load: { orders: 1_000, seed: 405, ratePerS: 100 },
     faults: async ({ system, load, hit }) => {
       for (const count of [200, 450, 700]) {

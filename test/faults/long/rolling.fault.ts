@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { faultRun, type Scene } from "../harness/fault-run.ts";
+import { faultRun, type Scene, SERVERS } from "../harness/fault-run.ts";
 import { type Edit, otherBuild } from "../harness/other-build.ts";
 
 const STOCK = "actors/stock/stock-actor.ts";
@@ -79,10 +79,11 @@ async function deadLetters({ system }: Scene): Promise<readonly string[]> {
   return (page.deadLetters ?? []).map(({ kind, reason, type }) => `${kind} ${type} ${reason}`);
 }
 
-it("rolls to a build with another contract and back, under load", async () => {
+it.each(SERVERS)("rolls to a build with another contract and back, under load, R%i", async (servers) => {
   using build = await otherBuild(NEW_FIELD);
   await faultRun({
     name: "rolling restart to a build with a new field, and back",
+    servers,
     load: { orders: 2_000, seed: 1_101, ratePerS: 60 },
     faults: async (scene) => {
       await roll(scene, build.codeRoot, 120);
@@ -92,20 +93,25 @@ it("rolls to a build with another contract and back, under load", async () => {
   });
 });
 
-it("rolls to a build with a new rpc: what the old build does not know waits for the new one", async () => {
-  using build = await otherBuild([...NEW_FIELD, ...NEW_RPC]);
-  await faultRun({
-    name: "rolling restart to a build with a new rpc",
-    coreWorkers: 3,
-    load: { orders: 1_500, seed: 1_102, ratePerS: 60 },
-    faults: async (scene) => roll(scene, build.codeRoot, 150),
-    after: async (scene) => expect(await deadLetters(scene)).toEqual([]),
-  });
-});
+it.each(SERVERS)(
+  "rolls to a build with a new rpc: what the old build does not know waits for the new one, R%i",
+  async (servers) => {
+    using build = await otherBuild([...NEW_FIELD, ...NEW_RPC]);
+    await faultRun({
+      name: "rolling restart to a build with a new rpc",
+      servers,
+      coreWorkers: 3,
+      load: { orders: 1_500, seed: 1_102, ratePerS: 60 },
+      faults: async (scene) => roll(scene, build.codeRoot, 150),
+      after: async (scene) => expect(await deadLetters(scene)).toEqual([]),
+    });
+  },
+);
 
-it("rolls gateways under load", async () => {
+it.each(SERVERS)("rolls gateways under load, R%i", async (servers) => {
   await faultRun({
     name: "rolling SIGTERM of both gateways",
+    servers,
     gateways: 2,
     load: { orders: 1_000, seed: 1_103, ratePerS: 80 },
     faults: async ({ system, load, hit }) => {

@@ -70,6 +70,25 @@ describe("three nats-servers", () => {
     });
   });
 
+  it("lose a follower, twice", async () => {
+    await faultRun({
+      name: "kill -9 of one server that does not lead the journal, twice",
+      servers: 3,
+      load: { orders: 1_200, seed: 209, ratePerS: 100 },
+      faults: async ({ system, load, hit }) => {
+        for (const count of [300, 700]) {
+          await load.reached(count);
+          const leader = await leaderOf(system, "LOG");
+          const follower = system.nats.find((server) => server !== leader);
+          hit();
+          await follower?.kill();
+          await load.reached(count + 200);
+          await follower?.restart();
+        }
+      },
+    });
+  });
+
   it("are all killed at once", async () => {
     await faultRun({
       name: "kill -9 of all three servers, twice",

@@ -1,7 +1,8 @@
 import { expect, it } from "vitest";
 import { sleep, systemClock } from "../../../platform/clock.ts";
-import { faultRun, report, type Scene } from "../harness/fault-run.ts";
-import { tmpfsDisk, whyNoMounts } from "../harness/mounts.ts";
+import type { NatsServer } from "../../../platform/nats-server/index.ts";
+import { faultRun, report, type Scene, SERVERS } from "../harness/fault-run.ts";
+import { disksOf, tmpfsDisk, whyNoMounts } from "../harness/mounts.ts";
 import type { OrderView } from "../harness/order-view.ts";
 import type { OrderPlan } from "../harness/shop.ts";
 
@@ -44,18 +45,22 @@ async function readSome({ system, load }: Scene): Promise<void> {
   }
 }
 
-it("refuses orders when the streams are full, and goes on when they get room", async () => {
-  await faultRun({
-    name: "streams full at 64 MiB, then 1 GiB",
-    workerEnv: { STORE_BYTES_MAX: "64MiB" },
-    load: { orders: 1_000, seed: 701, ratePerS: 60, adapt: fat, patienceMs: 240_000 },
-    faults: async (scene) => {
-      await untilFull(scene);
-      await readSome(scene);
-      await scene.system.add("core", { STORE_BYTES_MAX: "1GiB" });
-    },
-  });
-});
+it.each(SERVERS)(
+  "refuses orders when the streams are full, and goes on with more room, R%i",
+  async (servers) => {
+    await faultRun({
+      name: "streams full at 64 MiB, then 1 GiB",
+      servers,
+      workerEnv: { STORE_BYTES_MAX: "64MiB" },
+      load: { orders: 1_000, seed: 701, ratePerS: 60, adapt: fat, patienceMs: 240_000 },
+      faults: async (scene) => {
+        await untilFull(scene);
+        await readSome(scene);
+        await scene.system.add("core", { STORE_BYTES_MAX: "1GiB" });
+      },
+    });
+  },
+);
 
 it.each([
   ["max_file_store is reached", undefined, 702],
@@ -63,13 +68,48 @@ it.each([
 ] as const)("loses nothing when %s, and goes on when there is room", async (how, maxFileStoreBytes, seed) => {
   const why = await whyNoMounts();
   if (why !== undefined) return report(`${how}: not run, ${why}`);
-  await using disk = await tmpfsDisk("64m", maxFileStoreBytes);
+  await using disk = await tmpfsDisk("64m", maxFileStoreBytes === undefined ? {} : { maxFileStoreBytes });
   await faultRun({
     name: `${how} (tmpfs of 64 MiB)`,
     nats: [disk.server],
     load: { orders: 1_000, seed, ratePerS: 60, adapt: fat, patienceMs: 240_000 },
     faults: async (scene) => {
       await untilFull(scene);
+      await disk.grow("1g");
+      await disk.server.restart();
+    },
+  });
+});
+
+/** Waits until a server says that something is wrong with it. */
+async function untilIll(server: NatsServer): Promise<void> {
+  const giveUpMs = systemClock.monotonicMs() + FULL_MS_MAX;
+  while (systemClock.monotonicMs() < giveUpMs) {
+    const answer = await fetch(`${server.monitorUrl}/healthz`).catch(() => undefined);
+    await answer?.arrayBuffer();
+    if (answer?.ok === false) return;
+    await sleep(systemClock, POLL_MS);
+  }
+  expect.fail(`the server with the full disk still says that it is well after ${FULL_MS_MAX} ms`);
+}
+
+it("goes on without the one of three servers whose disk is full", async () => {
+  const why = await whyNoMounts();
+  if (why !== undefined) return report(`one full disk of three: not run, ${why}`);
+  await using all = await disksOf(3, (index, place) =>
+    tmpfsDisk(index === 0 ? "64m" : "1g", { ...place, maxFileStoreBytes: 2 ** 31 }),
+  );
+  const [disk] = all.disks;
+  await faultRun({
+    name: "the disk of one of three servers is full (tmpfs of 64 MiB)",
+    nats: all.nats,
+    load: { orders: 1_500, seed: 704, ratePerS: 60, adapt: fat, patienceMs: 240_000 },
+    faults: async ({ load, hit }) => {
+      if (disk === undefined) return;
+      await untilIll(disk.server);
+      hit();
+      expect(load.finished, "orders that were finished before the disk was full").toBeLessThan(1_300);
+      await load.reached(load.finished + 150);
       await disk.grow("1g");
       await disk.server.restart();
     },

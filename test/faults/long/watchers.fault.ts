@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { expect, it } from "vitest";
 import { sleep, systemClock } from "../../../platform/clock.ts";
-import { faultRun, report } from "../harness/fault-run.ts";
+import { faultRun, report, SERVERS } from "../harness/fault-run.ts";
 import { WatchCrowd } from "../harness/watch-crowd.ts";
 
 const MIB = 2 ** 20;
@@ -36,11 +36,12 @@ function slowReader(url: string, path: string): Socket {
   return socket;
 }
 
-it("bears watchers that read one byte a second", async () => {
+it.each(SERVERS)("bears watchers that read one byte a second, R%i", async (servers) => {
   const readers: Socket[] = [];
   try {
     await faultRun({
       name: `${SLOW_READERS} watchers that read one byte a second`,
+      servers,
       load: { orders: 2_000, seed: 1_001, ratePerS: 80 },
       faults: async ({ system, load, hit }) => {
         const [gateway] = system.gateways;
@@ -61,11 +62,12 @@ it("bears watchers that read one byte a second", async () => {
   }
 });
 
-it("takes 1,000 watchers back after its death", async () => {
+it.each(SERVERS)("takes 1,000 watchers back after its death, R%i", async (servers) => {
   let crowd: WatchCrowd | undefined;
   try {
     await faultRun({
       name: "kill -9 of the gateway with 1,000 watchers, twice",
+      servers,
       load: { orders: 1_200, seed: 1_002, ratePerS: 40 },
       faults: async ({ system, load, hit }) => {
         const [gateway] = system.gateways;
