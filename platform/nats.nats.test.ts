@@ -1,7 +1,10 @@
 import { describe, expect, it, onTestFinished } from "vitest";
+import { sleep, systemClock } from "./clock.ts";
 import { createLogger, silentLogger } from "./log.ts";
 import { checkServer, connectNats, NatsConnectError } from "./nats.ts";
+import { freePorts } from "./nats-server/ports.ts";
 import { testServer } from "./nats-server/testing.ts";
+import { systemRandom } from "./random.ts";
 
 async function server(options: Parameters<typeof testServer>[0] = {}) {
   const started = await testServer(options);
@@ -90,5 +93,21 @@ describe("checkServer", () => {
     const nc = await connectNats({ servers, name: "test", log: silentLogger });
     onTestFinished(() => nc.close());
     await expect(checkServer(nc)).rejects.toThrow(/has no JetStream for this account.*sync_interval/);
+  });
+
+  it("waits for a cluster that is still electing its leader", async () => {
+    const routePorts = await freePorts(3, () => systemRandom.float());
+    const member = (port: number, index: number) =>
+      server({ serverName: `n${index + 1}`, cluster: { name: "test", port, routePorts } });
+    const [port = 0, ...others] = routePorts;
+    const first = await member(port, 0);
+    const nc = await connectNats({ servers: first.url, name: "test", log: silentLogger });
+    onTestFinished(() => nc.close());
+    const facts = checkServer(nc);
+    facts.catch(() => undefined);
+    // The client's own timeout is 5 s: the question was asked in vain once.
+    await sleep(systemClock, 6_000);
+    await Promise.all(others.map((each, index) => member(each, index + 1)));
+    expect((await facts).apiLevel).toBeGreaterThanOrEqual(4);
   });
 });

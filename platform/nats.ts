@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
-import { jetstreamManager } from "@nats-io/jetstream";
+import { JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
 import {
   connect,
   credsAuthenticator,
   type NatsConnection,
   type NodeConnectionOptions,
+  TimeoutError,
 } from "@nats-io/transport-node";
 import { type Clock, sleep, systemClock } from "./clock.ts";
 import { defineConfig } from "./config.ts";
@@ -24,6 +25,11 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const START_ATTEMPTS_MAX = 40;
 const START_WAIT_MS_MIN = 50;
 const START_WAIT_MS_MAX = 1_000;
+/** An election takes up to 9 s, and a cluster that lost all members has one when the second is back. */
+const ELECTION_MS_MAX = 60_000;
+const ELECTION_WAIT_MS = 500;
+/** The server's code for a cluster that knows of no leader. */
+const NO_LEADER = 10008;
 
 /** How a process finds and trusts its NATS; spread into the definition of a role's config. */
 export const natsSettings = defineConfig({
@@ -222,16 +228,16 @@ export interface ServerFacts {
 }
 
 /**
- * Checks that JetStream is on and new enough. Call it once at start, before any stream is made.
+ * Checks that JetStream is on and new enough. Call it once at start, before any stream is made. Waits up to a minute
+ * for a cluster that is electing its leader.
  * @throws NatsConnectError that says what to change.
  */
-export async function checkServer(nc: NatsConnection): Promise<ServerFacts> {
+export async function checkServer(nc: NatsConnection, clock: Clock = systemClock): Promise<ServerFacts> {
   const version = nc.info?.version ?? "unknown";
   const where = `nats-server ${version} at ${shown([nc.getServer()])}`;
   let apiLevel: number;
   try {
-    const account = await (await jetstreamManager(nc)).getAccountInfo();
-    apiLevel = account.api.level ?? 0;
+    apiLevel = await apiLevelOf(nc, clock);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     const advice =
@@ -242,4 +248,19 @@ export async function checkServer(nc: NatsConnection): Promise<ServerFacts> {
   throw new NatsConnectError(
     `${where} has JetStream API level ${apiLevel}, needed is ${API_LEVEL_MIN}: upgrade to nats-server 2.14 or newer`,
   );
+}
+
+async function apiLevelOf(nc: NatsConnection, clock: Clock): Promise<number> {
+  const giveUpMs = clock.monotonicMs() + ELECTION_MS_MAX;
+  for (;;) {
+    try {
+      return (await (await jetstreamManager(nc)).getAccountInfo()).api.level ?? 0;
+    } catch (error) {
+      // Members without a leader do not answer, or say so: JetStream is on and will be there.
+      const isElecting =
+        error instanceof TimeoutError || (error instanceof JetStreamApiError && error.code === NO_LEADER);
+      if (!isElecting || clock.monotonicMs() > giveUpMs) throw error;
+      await sleep(clock, ELECTION_WAIT_MS);
+    }
+  }
 }
