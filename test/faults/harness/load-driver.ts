@@ -74,13 +74,11 @@ export class LoadDriver {
   }
 
   /**
-   * How long after `faultMs` the last plain order was settled that began up to a second before it or after it: then all
-   * logs work again. 0 without any.
+   * How long after `faultMs` the last plain order was settled that was under way then or began up to a second later:
+   * then all logs work again. Of a fault that lasts it contains its duration. 0 without any.
    */
   recoveryMs(faultMs: number, windowMs = 1_000): number {
-    const hit = this.#plain.filter(
-      ({ sentMs, endMs }) => endMs > faultMs && sentMs > faultMs - windowMs && sentMs < faultMs + windowMs,
-    );
+    const hit = this.#plain.filter(({ sentMs, endMs }) => endMs > faultMs && sentMs < faultMs + windowMs);
     return Math.round(Math.max(0, ...hit.map(({ endMs }) => endMs - faultMs)));
   }
 
