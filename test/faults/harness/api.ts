@@ -53,10 +53,12 @@ export class Api {
   readonly codes = new Map<string, number>();
   readonly #urls: () => readonly string[];
   readonly #pools = new Map<string, HttpPool>();
+  readonly #timeoutMs: number;
   #turn = 0;
 
-  constructor(urls: () => readonly string[]) {
+  constructor(urls: () => readonly string[], timeoutMs = TIMEOUT_MS) {
     this.#urls = urls;
+    this.#timeoutMs = timeoutMs;
   }
 
   /** One try. */
@@ -100,7 +102,7 @@ export class Api {
   #pool(url: string): HttpPool {
     let pool = this.#pools.get(url);
     if (pool === undefined) {
-      pool = new HttpPool({ url, connectionsMax: CONNECTIONS_MAX, timeoutMs: TIMEOUT_MS });
+      pool = new HttpPool({ url, connectionsMax: CONNECTIONS_MAX, timeoutMs: this.#timeoutMs });
       this.#pools.set(url, pool);
     }
     return pool;

@@ -32,7 +32,13 @@ it.each([1, 3] as const)(
       name: `${KILLS} kill -9 over all processes in ${SECONDS} s, seed ${SEED}`,
       servers,
       gateways: 2,
-      load: { orders: SECONDS * RATE_PER_S, seed: SEED, ratePerS: RATE_PER_S, patienceMs: 180_000 },
+      load: {
+        orders: SECONDS * RATE_PER_S,
+        seed: SEED,
+        ratePerS: RATE_PER_S,
+        inFlightMax: RATE_PER_S * 2,
+        patienceMs: 180_000,
+      },
       faults: async ({ system, hit }) => {
         const revivals: Promise<void>[] = [];
         for (let kill = 0; kill < KILLS; kill++) {
