@@ -44,7 +44,9 @@ export function readRows(file: string): readonly FaultRow[] {
     const row = JSON.parse(line) as FaultRow;
     rows.set(`${row.servers} ${row.name}`, row);
   }
-  return [...rows.values()];
+  // What one fault does to one server and to three stands together.
+  const names = new Set([...rows.values()].map(({ name }) => name));
+  return [...names].flatMap((name) => [...rows.values()].filter((row) => row.name === name));
 }
 
 /** A Markdown table, one line for each row and one for all of them. */

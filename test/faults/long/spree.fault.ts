@@ -3,7 +3,7 @@ import { sleep, systemClock } from "../../../platform/clock.ts";
 import { seededRandom } from "../../../platform/random.ts";
 import type { NatsServer } from "../../../platform/nats-server/index.ts";
 import { faultRun } from "../harness/fault-run.ts";
-import type { RoleProcess } from "../harness/role-process.ts";
+import { RoleProcess } from "../harness/role-process.ts";
 
 /** `FAULTS_SPREE_S=300 FAULTS_SPREE_KILLS=60 npm run faults -- spree` is the long one. */
 const SECONDS = Number(process.env["FAULTS_SPREE_S"] ?? 40);
@@ -17,7 +17,7 @@ const REVIVALS_MAX = 10;
 async function revive(victim: RoleProcess | NatsServer): Promise<void> {
   for (let attempt = 1; !victim.isRunning; attempt++) {
     try {
-      await ("start" in victim ? victim.start() : victim.restart());
+      await (victim instanceof RoleProcess ? victim.start() : victim.restart());
     } catch (error) {
       if (attempt === REVIVALS_MAX) throw error;
     }
@@ -41,6 +41,7 @@ it.each([1, 3] as const)(
       },
       faults: async ({ system, hit }) => {
         const revivals: Promise<void>[] = [];
+        const reviving = new Set<RoleProcess | NatsServer>();
         for (let kill = 0; kill < KILLS; kill++) {
           await sleep(systemClock, (SECONDS * 1_000) / KILLS);
           const victims = [
@@ -52,7 +53,11 @@ it.each([1, 3] as const)(
           const downMs = random.float() * DOWN_MS_MAX;
           hit();
           await victim.kill();
-          revivals.push(sleep(systemClock, downMs).then(() => revive(victim)));
+          // One that was killed while it came back is brought back by the same hand.
+          if (reviving.has(victim)) continue;
+          reviving.add(victim);
+          const revival = sleep(systemClock, downMs).then(() => revive(victim));
+          revivals.push(revival.finally(() => reviving.delete(victim)));
         }
         await Promise.all(revivals);
       },
