@@ -286,6 +286,31 @@ it("walks a list newest first over all logs, its own writes included", async () 
   );
 });
 
+it("walks a list whose entries of one commit, with one time, fill many pages", async () => {
+  const { client, owner } = clientWorld();
+  const size = 16;
+  // 37 and 320 have no common divisor: every id once, in no order.
+  const ids = Array.from({ length: 20 * size }, (_, index) => String((index * 37) % 320).padStart(4, "0"));
+  const page = (number: number) => {
+    const entries = ids
+      .slice(number * size, (number + 1) * size)
+      .map((id) => ({ id, createdMs: 1_000n, fields: {} }));
+    const state = toBinary(ListPageSchema, create(ListPageSchema, { page: number, entries }));
+    return create(RecordSchema, { state, revision: 1n });
+  };
+  for (let number = 0; number < 19; number++)
+    await owner.project("list", "acme", `orders-0-${number}`, page(number), 7n);
+  owner.keep("list", "acme", "orders-0-head", page(19));
+  const found: string[] = [];
+  let after: { createdMs: number; id: string } | undefined;
+  do {
+    const result = await client.list("acme", "orders", after, 50, () => true);
+    found.push(...result.entries.map(({ id }) => id));
+    after = result.next;
+  } while (after !== undefined);
+  expect(found).toEqual(ids.toSorted().reverse());
+});
+
 it("stops taking commands while a log is behind, the store is full or NATS is gone", async () => {
   const { client, owner, clock, nats, topology } = clientWorld();
   expect(client.refusal()).toBeUndefined();

@@ -130,7 +130,9 @@ export class ClientLists {
       );
       for (const [index, { bound, page }] of probes.entries()) {
         const [oldest] = pages[index]?.entries ?? [];
-        if (oldest !== undefined && !isBehind(oldest, after)) bound.high = Math.min(bound.high, page);
+        // By time alone: where several pages have the cursor's own time, any of them may hold what is behind it.
+        if (oldest !== undefined && oldest.createdMs > after.createdMs)
+          bound.high = Math.min(bound.high, page);
         else bound.low = Math.max(bound.low, page);
       }
     }
@@ -257,9 +259,13 @@ function pageKey(name: string, log: number, page: number): string {
   return `${name}-${log}-${page}`;
 }
 
-/** True while a page's worth of entries is not at hand: entries of neighbouring pages may be out of order. */
-function isThin(walk: Walk): boolean {
-  return walk.page >= walk.first && walk.entries.length < LIMITS.listPageEntriesMax;
+/**
+ * True while a page's worth of entries is not at hand, for entries of neighbouring pages may be out of order, or while
+ * all at hand have one time: a commit with many inputs fills several pages with it, and their ids are in no order.
+ */
+function isThin({ page, first, entries }: Walk): boolean {
+  if (page < first) return false;
+  return entries.length < LIMITS.listPageEntriesMax || entries[0]?.createdMs === entries.at(-1)?.createdMs;
 }
 
 function newestFirst(a: ListEntry, b: ListEntry): number {
