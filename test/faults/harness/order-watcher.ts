@@ -43,9 +43,12 @@ export class OrderWatcher {
     await this.#done;
   }
 
-  /** True once the newest state of the order has been told, however. */
+  /**
+   * True once the newest state of the order has been told, however. After a second snapshot nobody has promised it of
+   * older orders: who was away for more changes than a gateway keeps gets the newest orders and reads the rest.
+   */
   knows({ id, revision }: OrderView): boolean {
-    return this.seen.get(id)?.revision === revision;
+    return this.snapshots > 1 || this.seen.get(id)?.revision === revision;
   }
 
   async #run(): Promise<void> {
@@ -101,6 +104,8 @@ export class OrderWatcher {
     const { cursor, snapshot, update } = JSON.parse(data.slice(6)) as WatchMessage;
     if (snapshot !== undefined) {
       this.snapshots++;
+      // It begins anew: what the reader could not take in time is told by it, or is no longer among the newest.
+      this.#told = new Set();
       for (const order of snapshot.orders ?? []) this.#take(order, true);
     }
     if (update !== undefined) {
