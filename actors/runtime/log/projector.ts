@@ -159,9 +159,8 @@ export class RecordProjector {
       return { subject, data: record.committed, headers, ttlSeconds: LIMITS.removedTtlSeconds };
     }
     const meta = record.committedMeta();
-    // J22: nothing may still refer to a record that goes. What was given up has no outcome that anybody waits for.
-    const isOpen = meta?.tasks.some(({ givenUp }) => !givenUp) ?? false;
-    const isAtRest = !isOpen && meta?.timers.length === 0 && meta.waiters.length === 0;
+    const isAtRest = meta?.tasks.length === 0 && meta.timers.length === 0 && meta.waiters.length === 0;
+    // J22: nothing may still refer to a record that goes; what was given up may still have its first outcome (J20).
     const ttlSeconds = isAtRest ? meta.ttlSeconds : 0;
     return ttlSeconds === 0
       ? { subject, data: record.committed }
