@@ -1,19 +1,8 @@
-import { ScalarType, type DescField, type DescMessage } from "@bufbuild/protobuf";
-import { isImplicit, isPlain, methodName } from "./wire.ts";
+import type { DescField, DescMessage } from "@bufbuild/protobuf";
+import { ABSENT, isPlain, methodName, zeroSource } from "./wire.ts";
 
 /** Makes a message of what a caller gives of it. */
 export type Creator = (init: never) => unknown;
-
-const ZEROS: ReadonlyMap<ScalarType, string> = new Map([
-  [ScalarType.STRING, '""'],
-  [ScalarType.BYTES, "new Uint8Array(0)"],
-  [ScalarType.BOOL, "false"],
-  [ScalarType.INT32, "0"],
-  [ScalarType.UINT32, "0"],
-  [ScalarType.INT64, "0n"],
-  [ScalarType.UINT64, "0n"],
-  [ScalarType.DOUBLE, "0"],
-]);
 
 /**
  * Source of the body of a creator: a function of `i` that may call the creators of other messages. Undefined if the
@@ -29,7 +18,7 @@ export function creatorSource(schema: DescMessage): string | undefined {
       always.push(source);
       continue;
     }
-    const zero = isPlain(member) ? zeroOf(member) : undefined;
+    const zero = isPlain(member) ? zeroSource(member) : undefined;
     if (zero === undefined) return undefined;
     const { localName: name } = member;
     if (zero !== ABSENT)
@@ -38,16 +27,6 @@ export function creatorSource(schema: DescMessage): string | undefined {
   }
   const asItIs = `if (i.$typeName === "${schema.typeName}") return i;`;
   return `${asItIs}\nconst m = { ${always.join(",\n")} };\n${whenGiven.join("\n")}\nreturn m;`;
-}
-
-/** A field that is not there unless it is given. */
-const ABSENT = "";
-
-function zeroOf(field: DescField): string | undefined {
-  if (field.fieldKind === "list") return "[]";
-  if (field.fieldKind === "map") return "{}";
-  if (!isImplicit(field)) return ABSENT;
-  return field.scalar === undefined ? "0" : ZEROS.get(field.scalar);
 }
 
 function converted(field: DescField, value: string): string {

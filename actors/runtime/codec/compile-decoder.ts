@@ -1,5 +1,5 @@
 import { ScalarType, type DescField, type DescMessage } from "@bufbuild/protobuf";
-import { DELIMITED, FIXED64, isImplicit, isPlain, methodName, VARINT } from "./wire.ts";
+import { ABSENT, DELIMITED, FIXED64, isPlain, methodName, VARINT, zeroSource } from "./wire.ts";
 
 /** Reads a message that fills the buffer from `at` to `end`; calls `leave` where only protobuf's own reader will do. */
 export type Decoder = (bytes: Buffer, at: number, end: number) => unknown;
@@ -23,33 +23,29 @@ interface Value {
   readonly wireType: number;
   /** Source of statements that read the value into `v` and move `at`. */
   readonly read: string;
-  /** Source of what a field holds that is not there. */
-  readonly zero: string;
 }
 
-const number = (helper: string, zero: string): Value => ({
+const number = (helper: string): Value => ({
   wireType: VARINT,
   read: `const v = ${helper}(b, at); at = h.at;`,
-  zero,
 });
 const LENGTH = "let n = b[at]; if (n < 128) at++; else { n = varint(b, at); at = h.at; }";
 const ENDS = "const e = at + n; if (!(e <= end)) leave();";
-const delimited = (source: string, zero: string): Value => ({
+const delimited = (source: string): Value => ({
   wireType: DELIMITED,
   read: `${LENGTH} ${ENDS} const v = ${source}; at = e;`,
-  zero,
 });
-const SIGNED = number("signed", "0");
+const SIGNED = number("signed");
 
 const SCALARS: ReadonlyMap<ScalarType, Value> = new Map([
-  [ScalarType.STRING, delimited("text(b, at, e)", '""')],
-  [ScalarType.BYTES, delimited("data(b, at, e)", "new Uint8Array(0)")],
-  [ScalarType.BOOL, { wireType: VARINT, read: "const v = varint(b, at) !== 0; at = h.at;", zero: "false" }],
+  [ScalarType.STRING, delimited("text(b, at, e)")],
+  [ScalarType.BYTES, delimited("data(b, at, e)")],
+  [ScalarType.BOOL, { wireType: VARINT, read: "const v = varint(b, at) !== 0; at = h.at;" }],
   [ScalarType.INT32, SIGNED],
-  [ScalarType.UINT32, number("varint", "0")],
-  [ScalarType.INT64, number("int64", "0n")],
-  [ScalarType.UINT64, number("uint64", "0n")],
-  [ScalarType.DOUBLE, { wireType: FIXED64, read: "const v = double(b, at); at += 8;", zero: "0" }],
+  [ScalarType.UINT32, number("varint")],
+  [ScalarType.INT64, number("int64")],
+  [ScalarType.UINT64, number("uint64")],
+  [ScalarType.DOUBLE, { wireType: FIXED64, read: "const v = double(b, at); at += 8;" }],
 ]);
 
 /**
@@ -64,7 +60,7 @@ export function decoderSource(schema: DescMessage): string | undefined {
     cases.push(part);
   }
   const groups = schema.oneofs.map(({ localName }) => `${localName}: { case: undefined }`);
-  const zeros = schema.members.flatMap((member) => (member.kind === "oneof" ? [] : (zeroOf(member) ?? [])));
+  const zeros = schema.members.flatMap((member) => (member.kind === "oneof" ? [] : zeroOf(member)));
   return [
     `const m = { $typeName: "${schema.typeName}", ${[...zeros, ...groups].join(", ")} };`,
     "while (at < end) {",
@@ -77,12 +73,9 @@ export function decoderSource(schema: DescMessage): string | undefined {
   ].join("\n");
 }
 
-function zeroOf(field: DescField): readonly string[] | undefined {
-  const { localName, fieldKind } = field;
-  if (fieldKind === "list") return [`${localName}: []`];
-  if (fieldKind === "map") return [`${localName}: {}`];
-  const value = valueOf(field);
-  return isImplicit(field) && value !== undefined ? [`${localName}: ${value.zero}`] : undefined;
+function zeroOf(field: DescField): readonly string[] {
+  const zero = zeroSource(field);
+  return zero === undefined || zero === ABSENT ? [] : [`${field.localName}: ${zero}`];
 }
 
 function fieldCase(field: DescField): string | undefined {
@@ -113,7 +106,7 @@ function valueOf(field: {
   readonly enum?: unknown;
   readonly message?: DescMessage | undefined;
 }): Value | undefined {
-  if (field.message !== undefined) return delimited(`${methodName(field.message)}(b, at, e)`, "undefined");
+  if (field.message !== undefined) return delimited(`${methodName(field.message)}(b, at, e)`);
   if (field.enum !== undefined) return SIGNED;
   return field.scalar === undefined ? undefined : SCALARS.get(field.scalar);
 }

@@ -1,4 +1,4 @@
-import type { DescField, DescMessage } from "@bufbuild/protobuf";
+import { ScalarType, type DescField, type DescMessage } from "@bufbuild/protobuf";
 
 /** Wire types of protobuf. */
 export const VARINT = 0;
@@ -23,6 +23,28 @@ export function isPlain(field: DescField): boolean {
 
 /** Well-known types that are messages like any other. */
 const PLAIN_TYPES: ReadonlySet<string> = new Set(["Timestamp", "Duration", "Empty", "FieldMask"]);
+
+/** What stands for a field that is not there unless it is given. */
+export const ABSENT = "";
+
+const ZEROS: ReadonlyMap<ScalarType, string> = new Map([
+  [ScalarType.STRING, '""'],
+  [ScalarType.BYTES, "new Uint8Array(0)"],
+  [ScalarType.BOOL, "false"],
+  [ScalarType.INT32, "0"],
+  [ScalarType.UINT32, "0"],
+  [ScalarType.INT64, "0n"],
+  [ScalarType.UINT64, "0n"],
+  [ScalarType.DOUBLE, "0"],
+]);
+
+/** Source of what a field holds that was not given; undefined for types that we do not use. */
+export function zeroSource(field: DescField): string | undefined {
+  if (field.fieldKind === "list") return "[]";
+  if (field.fieldKind === "map") return "{}";
+  if (!isImplicit(field)) return ABSENT;
+  return field.scalar === undefined ? "0" : ZEROS.get(field.scalar);
+}
 
 /** Name of a message's function in generated code. */
 export function methodName({ typeName }: DescMessage): string {
