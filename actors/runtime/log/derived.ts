@@ -11,10 +11,11 @@ import {
   type Task,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { assert } from "../assert.ts";
-import type { Append, Bus, Headers } from "../bus/bus.ts";
+import type { Append, Bus } from "../bus/bus.ts";
 import { HEADER } from "../headers.ts";
 import { LIMITS } from "../limits.ts";
 import type { LocalTasks } from "./local-tasks.ts";
+import { attemptHeader } from "../tasks/task-message.ts";
 import { isKey, isToken, type Topology } from "../topology.ts";
 import { encode } from "../codec/encode.ts";
 import { create } from "../codec/create.ts";
@@ -235,8 +236,4 @@ export class Derived {
       schedule: { atMs: Number(deadlineMs), target: topology.inbox(group, log) },
     };
   }
-}
-
-function attemptHeader(attempts: number): Headers {
-  return attempts === 0 ? {} : { [HEADER.attempt]: String(attempts) };
 }

@@ -1,12 +1,7 @@
-import {
-  TaskSchema,
-  type Entry,
-  type Task,
-} from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import type { Entry, Task } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Clock } from "../../../platform/clock.ts";
 import type { Append, Delivery } from "../bus/bus.ts";
-import { encode } from "../codec/encode.ts";
-import { laterTask } from "../tasks/later-task.ts";
+import { aloneMessage, laterTask } from "../tasks/task-message.ts";
 import type { Topology } from "../topology.ts";
 import type { Input } from "./inputs.ts";
 
@@ -96,15 +91,7 @@ export class LocalTasks {
     const end = (left?: Append) => {
       if (this.#running.delete(task.id)) onEnd(left);
     };
-    const message = {
-      subject: topology.task(task.queue, task.tenant, task.key, task.id),
-      sequence,
-      timestampMs: this.#streamNowMs(),
-      headers: {},
-      get data() {
-        return encode(TaskSchema, task); // few are ever asked for it
-      },
-    };
+    const message = aloneMessage(topology, task, { sequence, timestampMs: this.#streamNowMs() }, 0);
     return {
       message,
       attempt: 1,

@@ -12,7 +12,7 @@ import type { Bus, Delivery } from "../bus/bus.ts";
 import { HEADER } from "../headers.ts";
 import type { InboxWriter } from "../inbox-writer.ts";
 import { LIMITS } from "../limits.ts";
-import { laterTask } from "./later-task.ts";
+import { laterTask } from "./task-message.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 import type { TaskService } from "../task-queue.ts";
 import type { Topology } from "../topology.ts";

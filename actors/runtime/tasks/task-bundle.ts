@@ -1,14 +1,9 @@
 import type { Clock } from "../../../platform/clock.ts";
-import {
-  TaskBundleSchema,
-  TaskSchema,
-  type Task,
-} from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
+import { TaskBundleSchema, type Task } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Bus, Delivery, StoredMessage } from "../bus/bus.ts";
 import { HEADER } from "../headers.ts";
 import type { Topology } from "../topology.ts";
-import { laterTask } from "./later-task.ts";
-import { encode } from "../codec/encode.ts";
+import { aloneMessage, laterTask } from "./task-message.ts";
 import { decode } from "../codec/decode.ts";
 
 /** What splitting a bundle needs. */
@@ -57,17 +52,8 @@ class Bundle {
     const { topology } = this.#options;
     const { message, attempt } = this.#delivery;
     const before = Number(message.headers[HEADER.attempt] ?? 0);
-    const subject = topology.task(task.queue, task.tenant, task.key, task.id);
-    const alone: StoredMessage = {
-      ...pick(message),
-      subject,
-      headers: before === 0 ? {} : { [HEADER.attempt]: String(before) },
-      get data() {
-        return encode(TaskSchema, task); // few are ever asked for it
-      },
-    };
     return {
-      message: alone,
+      message: aloneMessage(topology, task, message, before),
       attempt,
       ack: () => this.#end(true),
       nak: (delayMs) => void this.#leave(task, before + attempt, delayMs),
@@ -88,8 +74,4 @@ class Bundle {
     if (this.#hasFailed) this.#delivery.nak(0);
     else this.#delivery.ack();
   }
-}
-
-function pick({ sequence, timestampMs }: StoredMessage): Pick<StoredMessage, "sequence" | "timestampMs"> {
-  return { sequence, timestampMs };
 }
