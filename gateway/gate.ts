@@ -1,4 +1,3 @@
-import { randomFillSync } from "node:crypto";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext } from "@connectrpc/connect";
@@ -53,7 +52,7 @@ export function createGate(options: GateOptions): Gate {
     checkDeadline(context, limits.deadlineMsMax);
     if (openServices.has(context.service.typeName)) return;
     const identity = await authenticator.authenticate(context.requestHeader, context.values.get(peerKey));
-    context.values.set(scopeKey, { ...identity, callId, trace: traceOf(context.requestHeader) });
+    context.values.set(scopeKey, { ...identity, callId, trace: traceOf(context.requestHeader, random) });
     checkRoom(context, options);
     checkAdmission(context, identity.tenant, options.admission);
   };
@@ -87,22 +86,8 @@ function checkAdmission({ method }: HandlerContext, tenant: string, hooks: reado
   }
 }
 
-function traceOf(header: Headers): string {
+function traceOf(header: Headers, random: Random): string {
   const given = header.get("traceparent");
   if (given !== null && TRACEPARENT_FORM.test(given)) return given;
-  return `00-${randomHex(16)}-${randomHex(8)}-00`;
-}
-
-const pool = Buffer.alloc(6_144);
-let poolUsed = pool.length;
-
-/** From the system's generator, which is asked once for many. */
-function randomHex(bytes: number): string {
-  if (poolUsed + bytes > pool.length) {
-    randomFillSync(pool);
-    poolUsed = 0;
-  }
-  const text = pool.toString("hex", poolUsed, poolUsed + bytes);
-  poolUsed += bytes;
-  return text;
+  return `00-${random.hex(16)}-${random.hex(8)}-00`;
 }
