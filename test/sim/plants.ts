@@ -74,8 +74,8 @@ export const PLANTS: readonly Plant[] = [
     "J8",
     "carry-after-the-inputs",
     "log/log-owner.ts",
-    "this.#applier.fill(draft, this.#carry, this.queue, this.#entriesMax)",
-    "this.#applier.fill(draft, [], this.queue, this.#entriesMax)",
+    "this.#parts.applier.fill(draft, this.#carry, this.queue, this.#entriesMax)",
+    "this.#parts.applier.fill(draft, [], this.queue, this.#entriesMax)",
   ),
   planted("J9", "dead-letter-not-in-the-commit", "log/draft.ts", "events,\n      deadLetters,", "events,"),
   planted(
@@ -126,8 +126,8 @@ export const PLANTS: readonly Plant[] = [
   planted(
     "J13",
     "watermark-ahead-of-a-derived-task",
-    "log/log-owner.ts",
-    "Math.min(last, this.#derived.storedThrough(last))",
+    "log/owner-parts.ts",
+    "Math.min(last, derived.storedThrough(last))",
     "last",
   ),
   planted(

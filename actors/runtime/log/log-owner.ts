@@ -1,5 +1,4 @@
-import { sleep, type Clock } from "../../../platform/clock.ts";
-import type { Logger } from "../../../platform/log.ts";
+import { sleep } from "../../../platform/clock.ts";
 import {
   CommitKind,
   ScheduleSchema,
@@ -7,51 +6,21 @@ import {
   type Load,
   type Schedule,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
-import type { ActorDefinition } from "../actor.ts";
-import { Applier, type Filled } from "./applier.ts";
-import { CrashGuard } from "./crash-guard.ts";
-import { Derived } from "./derived.ts";
+import type { Filled } from "./applier.ts";
 import { Draft, encodeCommit, type CommitHead } from "./draft.ts";
-import { InputQueue, type Input, type InputSource, type Taken } from "./inputs.ts";
+import type { Input, InputQueue, InputSource, Taken } from "./inputs.ts";
 import { LIMITS } from "../limits.ts";
 import { loadOf, tellDeadLetters } from "./load.ts";
-import { LocalTasks, type TaskRunner } from "./local-tasks.ts";
-import { EventProjector, RecordProjector } from "./projector.ts";
-import type { ProjectionDefinition } from "../projection.ts";
-import { type CacheOptions, RecordStore } from "./record-store.ts";
+import { endOf, type OwnerEnd } from "./owner-end.ts";
+import { ownerParts, type LogOwnerOptions, type OwnerParts } from "./owner-parts.ts";
 import { Reads } from "./reads.ts";
 import { publishReplies } from "./replies.ts";
 import { isArmed, restoreLog } from "./restore.ts";
 import { NotUndoableError } from "../step/step-run.ts";
-import type { Claimed, TakeoverOptions } from "./takeover.ts";
-import type { Turn } from "./turn.ts";
+import type { Claimed } from "./takeover.ts";
 import { Wake } from "./wake.ts";
 import { FencedError } from "./watermark.ts";
 import { create } from "../codec/create.ts";
-
-/** What one owner of one log needs. */
-export interface LogOwnerOptions extends TakeoverOptions, CacheOptions {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly actors: ReadonlyMap<string, ActorDefinition>;
-  readonly projections: readonly ProjectionDefinition[];
-  /** Aborting it ends the owner at once, without a hand-over. */
-  readonly abort: AbortController;
-  readonly hasOtherBuild: () => boolean;
-  /** Asked for an rpc that this build does not know; true if another one does and will take the log. */
-  readonly isLeftToOthers: (kind: string, method: string) => boolean;
-  /** The worker's lease: monotonic times of its last acked renewal, and since when it has not run out. */
-  readonly lease: { readonly renewedSentMs: number; readonly unbrokenSinceMs: number };
-  /** Shared by the logs of the worker. */
-  readonly turn: Turn;
-  /** Makes the first attempts of the log's tasks in this process. */
-  readonly tasks?: TaskRunner;
-  /** Called when an entry went to the dead letters. */
-  readonly onDeadLetter: (kind: string, reason: string) => void;
-}
-
-/** Why an owner ended. */
-export type OwnerEnd = "handed-over" | "fenced" | "aborted" | "failed";
 
 /**
  * One log as its owner works on it: read – apply – commit – derive. Made by a takeover; lives until it is lost
@@ -62,13 +31,7 @@ export class LogOwner {
   readonly queue: InputQueue;
   readonly #options: LogOwnerOptions;
   readonly #claimed: Claimed;
-  readonly #store: RecordStore;
-  readonly #applier: Applier;
-  readonly #derived: Derived;
-  readonly #records: RecordProjector;
-  readonly #events: EventProjector;
-  readonly #guard: CrashGuard;
-  readonly #local: LocalTasks | undefined;
+  readonly #parts: OwnerParts;
   readonly #wake = new Wake();
   #reads: Reads | undefined;
   #carry: readonly Entry[];
@@ -93,56 +56,23 @@ export class LogOwner {
     this.log = options.log;
     this.#carry = claimed.carry;
     this.#positions = claimed.positions;
-    this.#guard = new CrashGuard(claimed.streams, claimed.takeovers, claimed.poison);
     this.#committedMs = options.clock.monotonicMs();
-    this.queue = new InputQueue(claimed.positions);
-    const { bus, clock, topology, group, log, actors, projections, abort, recordsCachedMax } = options;
-    const { signal } = abort;
-    const onError = (error: unknown) => this.#fail(error);
-    const lastCommit = () => claimed.journal.last;
-    const base = { bus, clock, topology, group, log, signal, recordsCachedMax };
-    this.#store = new RecordStore({
-      ...base,
-      ackedMark: () => claimed.recordMark.revision,
+    this.#parts = ownerParts(options, claimed, {
+      push: (input) => this.push(input),
       onLoaded: () => this.#onLoaded(),
-    });
-    this.#derived = new Derived({ ...base, isArmed: (schedule) => isArmed(this.#store, schedule) });
-    const push = (input: Input) => this.push(input);
-    if (options.tasks) this.#local = new LocalTasks({ runner: options.tasks, clock, topology, push });
-    const storedThrough = (last: number) => Math.min(last, this.#derived.storedThrough(last));
-    this.#records = new RecordProjector({
-      ...base,
-      mark: claimed.recordMark,
-      onError,
-      store: this.#store,
-      lastCommit,
-      storedThrough,
       onProjected: () => this.#onProjected(),
+      onError: (error) => this.#fail(error),
     });
-    this.#events = new EventProjector({ ...base, mark: claimed.eventMark, onError, lastCommit });
-    const incarnation = ([...claimed.streams.values()][0]?.createdAtMs ?? 0).toString(36);
-    const { hasOtherBuild, isLeftToOthers } = options;
-    this.#applier = new Applier({
-      topology,
-      group,
-      log,
-      incarnation,
-      actors,
-      projections,
-      store: this.#store,
-      isPoison: (source, sequence, index) => this.#guard.meetsPoison(source, sequence, index),
-      hasOtherBuild,
-      isLeftToOthers,
-    });
-    signal.addEventListener("abort", () => this.#wake.now(), { once: true });
+    this.queue = this.#parts.queue;
+    options.abort.signal.addEventListener("abort", () => this.#wake.now(), { once: true });
   }
 
   /** An input has arrived. Records it will need are asked for at once. */
   push(input: Input): void {
     this.queue.push(input);
-    this.#local?.heard(input);
-    for (const ref of this.#applier.refsOf(input))
-      if (this.#store.get(ref.name) === undefined) this.#store.want(ref);
+    this.#parts.local?.heard(input);
+    for (const ref of this.#parts.applier.refsOf(input))
+      if (this.#parts.store.get(ref.name) === undefined) this.#parts.store.want(ref);
     this.#wake.now();
   }
 
@@ -157,7 +87,7 @@ export class LogOwner {
     this.#idleMs = isShort ? LIMITS.idlePositionShortMs : LIMITS.idlePositionMs;
     if (!isShort) return;
     this.#wake.now();
-    this.#records.wake();
+    this.#parts.records.wake();
   }
 
   /** Asks the owner to finish and hand the log over. */
@@ -170,13 +100,19 @@ export class LogOwner {
   async run(onReady: () => void): Promise<OwnerEnd> {
     const { abort, bus, topology, group, log } = this.#options;
     try {
-      await restoreLog(this.#options, this.#claimed, this.#store, this.#events, this.#derived);
-      this.#records.wake();
+      await restoreLog(
+        this.#options,
+        this.#claimed,
+        this.#parts.store,
+        this.#parts.events,
+        this.#parts.derived,
+      );
+      this.#parts.records.wake();
       abort.signal.throwIfAborted();
       this.#reads = new Reads({
         bus,
         subject: topology.read(group, log),
-        store: this.#store,
+        store: this.#parts.store,
         epoch: this.#claimed.epoch,
         lastSequence: () => this.#claimed.journal.last,
         isFresh: () => this.#isFresh(),
@@ -191,7 +127,7 @@ export class LogOwner {
     } finally {
       this.#endTurn?.();
       this.#reads?.close();
-      this.#local?.close();
+      this.#parts.local?.close();
       abort.abort();
     }
   }
@@ -208,7 +144,7 @@ export class LogOwner {
       oldestArrivedMs: this.queue.oldestArrivedMs,
       last: journal.last,
       applied: this.#applied,
-      dirty: this.#store.dirtyCount,
+      dirty: this.#parts.store.dirtyCount,
       unprojectedSinceMs: this.#unprojectedSinceMs,
       halted: journal.isFull ? "the store is full" : "",
       deadLettered: this.#deadLettered,
@@ -217,7 +153,7 @@ export class LogOwner {
 
   /** Its reader has brought all that waited of an input. */
   caughtUp(source: InputSource): void {
-    this.#guard.caughtUp(source, this.queue.seen(source));
+    this.#parts.guard.caughtUp(source, this.queue.seen(source));
   }
 
   /** Inputs up to here are in the journal: everything of the source below may be purged. */
@@ -228,19 +164,20 @@ export class LogOwner {
   /** Stores a timer's schedule again, if the record still has it armed: it should have fired long ago. */
   rearm(schedule: Omit<Schedule, "$typeName">): void {
     const armed = create(ScheduleSchema, schedule);
-    if (isArmed(this.#store, armed)) this.#derived.add(this.#claimed.journal.last, [], [armed], []);
+    if (isArmed(this.#parts.store, armed))
+      this.#parts.derived.add(this.#claimed.journal.last, [], [armed], []);
   }
 
   /** Keeps the event watermark near the log's end also where no events are, so that replay stays short. */
   tick(): void {
     if (this.#isInDoubt()) this.#wake.now();
-    this.#events.advance(this.#isShort).catch((error: unknown) => this.#fail(error));
+    this.#parts.events.advance(this.#isShort).catch((error: unknown) => this.#fail(error));
   }
 
   async #work(): Promise<void> {
     const { signal } = this.#options.abort;
     while (!this.#isReleasing && !signal.aborted) {
-      const draft = new Draft(this.#guard.isCareful ? 1 : this.#stepsMax);
+      const draft = new Draft(this.#parts.guard.isCareful ? 1 : this.#stepsMax);
       const filled = await this.#fillOrRollBack(draft);
       if (signal.aborted) return;
       if (filled === "again") continue;
@@ -248,7 +185,7 @@ export class LogOwner {
       if (draft.isEmpty()) {
         this.#carry = draft.steps > 0 ? draft.carry : this.#carry;
         this.#reply(draft);
-        this.#local?.taken(draft.taken);
+        this.#parts.local?.taken(draft.taken);
         // What is announced and still waits for its record keeps the turn.
         if (draft.taken.length === 0 && draft.steps === 0) await this.#idle();
         else {
@@ -261,7 +198,7 @@ export class LogOwner {
       await this.#commit(draft);
       this.#leaveTurn();
       await this.#rest();
-      if (this.#store.dirtyCount >= LIMITS.recordsDirtyMax)
+      if (this.#parts.store.dirtyCount >= LIMITS.recordsDirtyMax)
         await this.#wake.wait(this.#options.clock, LIMITS.projectionDelayMs);
     }
   }
@@ -287,7 +224,7 @@ export class LogOwner {
       if (!(error instanceof NotUndoableError)) throw error;
       draft.rollback();
       this.queue.putBack(draft.taken, this.#positions);
-      this.#applier.isCareful = true;
+      this.#parts.applier.isCareful = true;
       return "again";
     }
   }
@@ -295,23 +232,23 @@ export class LogOwner {
   /** In a crash loop one input is announced, then applied, at a time (J12). */
   async #fill(draft: Draft): Promise<Filled> {
     const { turn } = this.#options;
-    if (!this.#guard.isCareful) {
+    if (!this.#parts.guard.isCareful) {
       while (turn.taken !== undefined) await turn.taken;
-      return this.#applier.fill(draft, this.#carry, this.queue, this.#entriesMax);
+      return this.#parts.applier.fill(draft, this.#carry, this.queue, this.#entriesMax);
     }
     const isCarried = this.#carry.length > 0;
     const next = isCarried ? undefined : this.queue.peek();
     if (next === undefined && !isCarried) return "all";
     const { journal } = this.#claimed;
     this.#endTurn ??= await turn.take();
-    const trying = this.#guard.announcement(next, journal.last);
+    const trying = this.#parts.guard.announcement(next, journal.last);
     if (trying !== undefined) {
       const head = { ...this.#head(CommitKind.TRYING), trying };
       const data = encodeCommit(head, { carry: [...this.#carry] });
       if (!(await this.#append(data, head.id, { "Tw-Kind": "trying" }))) return "all";
-      this.#guard.announced(trying, journal.last);
+      this.#parts.guard.announced(trying, journal.last);
     }
-    return this.#applier.fill(draft, this.#carry, this.queue, isCarried ? 0 : 1);
+    return this.#parts.applier.fill(draft, this.#carry, this.queue, isCarried ? 0 : 1);
   }
 
   /** Waits for work; meanwhile an idle log records its positions now and then (J5). */
@@ -333,7 +270,8 @@ export class LogOwner {
   #head(kind: CommitKind): CommitHead {
     const { clock, random, workerId, contracts } = this.#options;
     const positions = this.queue.positions();
-    const ofCommit = kind === CommitKind.COMMIT ? this.#guard.takeoversAt(positions) : this.#guard.takeovers;
+    const ofCommit =
+      kind === CommitKind.COMMIT ? this.#parts.guard.takeoversAt(positions) : this.#parts.guard.takeovers;
     return {
       kind,
       id: random.id(),
@@ -357,21 +295,21 @@ export class LogOwner {
     const headers = draft.headers();
     if (!(await this.#append(data, head.id, headers))) return;
     const sequence = this.#claimed.journal.last;
-    this.#applier.isCareful = false;
-    this.#guard.committed(this.#positions, this.queue.length === 0 && draft.carry.length === 0);
+    this.#parts.applier.isCareful = false;
+    this.#parts.guard.committed(this.#positions, this.queue.length === 0 && draft.carry.length === 0);
     this.#carry = draft.carry;
     this.#applied += draft.steps;
     draft.commit(sequence);
     this.#reply(draft);
     this.#deadLettered += draft.deadLetters.length;
     tellDeadLetters(this.#options.logger, this.#options.onDeadLetter, draft.deadLetters);
-    for (const record of draft.changed) this.#store.markDirty(record, sequence);
+    for (const record of draft.changed) this.#parts.store.markDirty(record, sequence);
     this.#unprojectedSinceMs ??= this.#committedMs;
-    this.#events.add(sequence, draft.events);
-    this.#local?.taken(draft.taken);
-    const local = this.#guard.isCareful ? undefined : this.#local;
-    this.#derived.add(sequence, draft.tasks, draft.schedules, draft.deadLetters, { local });
-    this.#records.wake();
+    this.#parts.events.add(sequence, draft.events);
+    this.#parts.local?.taken(draft.taken);
+    const local = this.#parts.guard.isCareful ? undefined : this.#parts.local;
+    this.#parts.derived.add(sequence, draft.tasks, draft.schedules, draft.deadLetters, { local });
+    this.#parts.records.wake();
     this.#entriesMax = Math.min(LIMITS.commitEntriesMax, Math.max(1, this.#entriesMax) * 2);
     this.#stepsMax = Math.min(LIMITS.commitStepsMax, this.#stepsMax * 2);
   }
@@ -407,7 +345,7 @@ export class LogOwner {
       this.#entriesMax = Math.max(isCarried ? 0 : 1, Math.floor(taken.length / 2));
       return;
     }
-    this.#applier.refuseNext(`${why}; what one message does must fit one commit`);
+    this.#parts.applier.refuseNext(`${why}; what one message does must fit one commit`);
   }
 
   #reply(draft: Draft): void {
@@ -435,17 +373,18 @@ export class LogOwner {
   }
 
   #onProjected(): void {
-    this.#unprojectedSinceMs = this.#store.dirtyCount === 0 ? undefined : this.#options.clock.monotonicMs();
+    this.#unprojectedSinceMs =
+      this.#parts.store.dirtyCount === 0 ? undefined : this.#options.clock.monotonicMs();
     this.#wake.now();
   }
 
   async #handOver(): Promise<OwnerEnd> {
-    this.#derived.release(this.#local);
-    while (!this.#derived.isIdle()) {
+    this.#parts.derived.release(this.#parts.local);
+    while (!this.#parts.derived.isIdle()) {
       await this.#wake.wait(this.#options.clock, LIMITS.retryDelayMs);
       this.#options.abort.signal.throwIfAborted();
     }
-    await Promise.all([this.#records.drain(), this.#events.drain()]);
+    await Promise.all([this.#parts.records.drain(), this.#parts.events.drain()]);
     const head = this.#head(CommitKind.HANDOVER);
     const isDone = await this.#append(encodeCommit(head, { carry: [...this.#carry] }), head.id, {
       "Tw-Kind": "handover",
@@ -459,12 +398,6 @@ export class LogOwner {
   }
 
   #ended(): OwnerEnd {
-    const { logger, log } = this.#options;
-    if (this.#failure instanceof FencedError) return "fenced";
-    const isAbort =
-      this.#failure === undefined || (this.#failure instanceof Error && this.#failure.name === "AbortError");
-    if (isAbort) return "aborted";
-    logger.error({ log, err: this.#failure }, "the owner of a log failed");
-    return "failed";
+    return endOf(this.#failure, this.#options);
   }
 }
