@@ -65,6 +65,15 @@ export const workerSettings = defineConfig({
     max: 5,
     description: "copies of every stream that is made; 3 in production",
   },
+  logs: {
+    env: "LOGS",
+    type: "integer",
+    optional: true,
+    min: 1,
+    max: 64,
+    description:
+      "logs of each group, fixed when the streams are made, then 1 if unset: so many workers can share a group's work",
+  },
   storeBytesMax: {
     env: "STORE_BYTES_MAX",
     type: "bytes",

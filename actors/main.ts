@@ -22,6 +22,7 @@ import {
   createJetStreamBus,
   createTopology,
   ensureTopology,
+  storedTopology,
   startTaskWorker,
   startWorker,
   type TaskWorker,
@@ -66,8 +67,7 @@ export async function startWorkerRole(
   groups: readonly string[],
 ): Promise<WorkerRole> {
   const config = readConfig(workerSettings, env);
-  const topology = createTopology();
-  checkGroups(topology, groups);
+  checkGroups(createTopology(), groups);
   const workerId = config.workerId ?? `w-${systemRandom.id()}`;
   const name = `tradewind worker ${groups.join(",")} ${workerId}`;
   const nc = await connectNats({
@@ -79,7 +79,9 @@ export async function startWorkerRole(
   });
   // While the server is away there is nothing to drain.
   shutdown.add("nats connection", () => nc.drain().catch(() => nc.close()));
-  const { streamReplicas: replicas, storeBytesMax, recordsCachedMax, eventsRetentionDays } = config;
+  const { streamReplicas: replicas, storeBytesMax, recordsCachedMax, eventsRetentionDays, logs } = config;
+  const stored = logs === undefined ? await storedTopology(nc) : undefined;
+  const topology = stored ?? createTopology(logs === undefined ? {} : { logs });
   await ensureTopology({
     nc,
     topology,

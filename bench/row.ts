@@ -67,8 +67,9 @@ export function closedRow(
   const { min, max } = orders.lines;
   const lines = min === max ? `${min} line${min === 1 ? "" : "s"}` : `${min} to ${max} lines`;
   const products = orders.isHot ? "1 line, one hot product" : `${lines}, 100 products`;
-  const { workers, recordsCachedMax } = needs;
+  const { workers, logs, recordsCachedMax } = needs;
   const extras = [
+    ...(logs === undefined ? [] : [`${logs} logs`]),
     ...(workers === undefined ? [] : [`${workers} worker${workers === 1 ? "" : "s"}, provider over HTTP`]),
     ...(recordsCachedMax === undefined ? [] : [`${recordsCachedMax} records cached per log`]),
   ];

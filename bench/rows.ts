@@ -27,8 +27,10 @@ export const ROWS: readonly Row[] = [
   watchersRow(1_000),
   ...protocolRows,
   ...runtimeRows,
-  closedRow("workers-1", "workers", 64, USUAL_ORDERS, { provider: "http", workers: 1 }),
-  closedRow("workers-4", "workers", 64, USUAL_ORDERS, { provider: "http", workers: 4 }),
+  closedRow("logs-4", "logs", 64, USUAL_ORDERS, { logs: 4 }),
+  closedRow("logs-16", "logs", 64, USUAL_ORDERS, { logs: 16 }),
+  closedRow("workers-1", "workers", 64, USUAL_ORDERS, { provider: "http", workers: 1, logs: 4 }),
+  closedRow("workers-4", "workers", 64, USUAL_ORDERS, { provider: "http", workers: 4, logs: 4 }),
   closedRow("small-cache", "cache", 64, USUAL_ORDERS, { recordsCachedMax: SMALL_CACHE }),
   idleRow,
 ];

@@ -18,6 +18,8 @@ const ACCOUNTS = 1_024;
 const IN_FLIGHT = 256;
 const TENANT = "demo";
 const TIMEOUT_MS = 30_000;
+/** So many that three of four transfers run between two. */
+const LOGS = 4;
 const AMOUNT = 1_000_000_000_000n;
 const WARM_UP_SHARE = 0.4;
 const { open, deposit, transfer } = SampleActor.method;
@@ -44,6 +46,7 @@ function runtimeRow(name: string, about: string, call: Call, stepsPerCall: numbe
     run: async ({ system, seconds, signal, tell }): Promise<Figures> => {
       system.start("runtime", ["bench/runtime-worker.ts"], {
         STREAM_REPLICAS: String(system.servers.members.length),
+        LOGS: String(LOGS),
       });
       const { client, close } = await connectClient(system);
       try {
@@ -81,7 +84,7 @@ async function connectClient({ servers }: BenchSystem) {
   const log = silentLogger;
   const nc = await connectNats({ servers: servers.url, name: "bench", log });
   const bus = createJetStreamBus({ nc, log });
-  const topology = createTopology();
+  const topology = createTopology({ logs: LOGS });
   const client = createActorClient({ bus, clock: systemClock, random: systemRandom, log, topology });
   const close = async () => {
     await client.close();

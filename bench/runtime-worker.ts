@@ -8,7 +8,7 @@ import { systemRandom } from "../platform/random.ts";
 
 const log = createLogger({ role: "runtime", level: "warn", pretty: false });
 const nc = await connectNats({ servers: process.env["NATS_URL"] ?? "", name: "bench runtime", log });
-const topology = createTopology();
+const topology = createTopology({ logs: Number(process.env["LOGS"] ?? "1") });
 await ensureTopology({ nc, topology, log, replicas: Number(process.env["STREAM_REPLICAS"] ?? "1") });
 const worker = startWorker({
   bus: createJetStreamBus({ nc, log }),

@@ -20,6 +20,8 @@ export interface SystemOptions extends ServersOptions {
   readonly provider: "memory" | "http";
   /** Processes of the group `core`; several need the provider over HTTP. */
   readonly workers: number;
+  /** Logs of each group, instead of the usual one. */
+  readonly logs?: number;
   /** Records that a worker keeps per log, instead of the usual limit. */
   readonly recordsCachedMax?: number;
 }
@@ -63,7 +65,7 @@ const PROFILE_MS_MAX = 30_000;
 
 /** Starts servers, workers of each group and one gateway as processes of their own; they end with this one. */
 export async function startSystem(options: SystemOptions): Promise<BenchSystem> {
-  const { provider, workers, replicas, recordsCachedMax } = options;
+  const { provider, workers, replicas, logs, recordsCachedMax } = options;
   const [port = 0, pspPort = 0] = await freePorts(2, Math.random);
   const system = await startBare(options, `http://127.0.0.1:${port}`);
   try {
@@ -71,12 +73,13 @@ export async function startSystem(options: SystemOptions): Promise<BenchSystem> 
     const pspUrl = provider === "memory" ? "memory:" : `http://127.0.0.1:${pspPort}`;
     if (provider === "http")
       system.start("psp", ["cli/main.ts", "psp"], { ...shared, PSP_PORT: String(pspPort) });
+    const made = logs === undefined ? {} : { LOGS: String(logs) };
     const cache = recordsCachedMax === undefined ? {} : { RECORDS_CACHED_MAX: String(recordsCachedMax) };
     for (let at = 1; at <= workers; at++) {
-      const env = { ...shared, ...cache, PSP_URL: pspUrl, WORKER_ID: `bench-${at}` };
+      const env = { ...shared, ...made, ...cache, PSP_URL: pspUrl, WORKER_ID: `bench-${at}` };
       system.start("worker", ["actors/main.ts", "--group", "core"], env);
     }
-    const projection = { ...shared, WORKER_ID: "bench" };
+    const projection = { ...shared, ...made, WORKER_ID: "bench" };
     system.start("projection", ["actors/main.ts", "--group", "analytics"], projection);
     system.start("gateway", ["gateway/main.ts"], { ...shared, PORT: String(port) });
     await Promise.race([listens(system.url), system.failure]);

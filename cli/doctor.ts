@@ -4,6 +4,7 @@ import {
   createActorClient,
   createJetStreamBus,
   createTopology,
+  storedTopology,
   type Topology,
 } from "../actors/runtime/index.ts";
 import { type Clock, sleep, systemClock } from "../platform/clock.ts";
@@ -147,8 +148,8 @@ async function examineServer(
     if (space !== undefined) findings.push(checkDisk(storeDir, space));
   }
   if (jetStream.some(({ level }) => level === "problem")) return findings;
-  const topology = createTopology();
   try {
+    const topology = (await storedTopology(nc)) ?? createTopology();
     return [...findings, ...(await examineSystem(nc, topology, monitor, machine.clock))];
   } catch (error) {
     const fix = "nats server report jetstream (a stream without a leader?), and try again";

@@ -5,7 +5,7 @@ import {
   type Bus,
   createActorClient,
   createJetStreamBus,
-  createTopology,
+  storedTopology,
   type Topology,
 } from "../actors/runtime/index.ts";
 import { startAdminServer } from "../platform/admin-server.ts";
@@ -73,10 +73,9 @@ export async function startGatewayRole(
   });
   // While the server is away there is nothing to drain.
   shutdown.add("nats connection", () => nc.drain().catch(() => nc.close()));
-  const topology = createTopology();
   const bus = createJetStreamBus({ nc, log });
   shutdown.add("bus", () => bus.close());
-  await streamsExist(bus, topology, systemClock, shutdown.signal);
+  const topology = await madeTopology(nc, bus, systemClock, shutdown.signal);
   const client = createActorClient({ bus, clock: systemClock, random: systemRandom, log, topology });
   shutdown.add("actor client", () => client.close());
   const deps = serviceDeps(client, config);
@@ -127,16 +126,19 @@ function serviceDeps(client: ActorClient, config: GatewayConfig): ServiceDeps {
   };
 }
 
-async function streamsExist(
+/** The streams as a worker has made them. */
+async function madeTopology(
+  nc: NatsConnection,
   bus: Bus,
-  { streams }: Topology,
   clock: Clock,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Topology> {
   const giveUpMs = clock.monotonicMs() + STREAMS_MS_MAX;
   for (;;) {
-    const found = await Promise.allSettled(Object.values(streams).map((name) => bus.status(name)));
-    if (found.every(({ status }) => status === "fulfilled")) return;
+    const topology = await storedTopology(nc, clock).catch(() => undefined);
+    const names = Object.values(topology?.streams ?? {});
+    const found = await Promise.allSettled(names.map((name) => bus.status(name)));
+    if (topology !== undefined && found.every(({ status }) => status === "fulfilled")) return topology;
     signal.throwIfAborted();
     if (clock.monotonicMs() > giveUpMs) {
       const text = `NATS has no streams of Tradewind after ${STREAMS_MS_MAX / 1_000} s: start a worker, it makes them`;

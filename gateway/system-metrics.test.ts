@@ -13,7 +13,7 @@ it("shows what is heard of each log, and nothing of a log that is not heard any 
   ];
   const full = { reason: "the store is full", retryAfterMs: 1_000 };
   const client = { loads: () => loads, refusal: () => (loads.length === 0 ? full : undefined) };
-  registerSystemMetrics(metrics, client, createTopology());
+  registerSystemMetrics(metrics, client, createTopology({ logs: 4 }));
   const lines = async () => (await metrics.render()).split("\n");
   expect(await lines()).toEqual(
     expect.arrayContaining([

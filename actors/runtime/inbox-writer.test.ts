@@ -13,7 +13,7 @@ import { createTopology } from "./topology.ts";
 function writerWorld() {
   const clock = new HandClock();
   const random = seededRandom(3);
-  const topology = createTopology();
+  const topology = createTopology({ logs: 4 });
   const nats = new MemoryNats({ clock, random });
   nats.ensure(topology);
   const writer = new InboxWriter({ bus: nats.connect("client"), clock, random, topology, log: silentLogger });

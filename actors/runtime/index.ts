@@ -30,7 +30,7 @@ export { startTaskWorker } from "./tasks/task-worker.ts";
 export type { TaskWorker } from "./tasks/task-worker.ts";
 export { createJetStreamBus } from "./bus/bus-jetstream.ts";
 export type { JetStreamBus } from "./bus/bus-jetstream.ts";
-export { ensureTopology } from "./bus/bootstrap-jetstream.ts";
+export { ensureTopology, storedTopology } from "./bus/bootstrap-jetstream.ts";
 export { examineLogs } from "./bus/examine.ts";
 export type { LogCondition } from "./bus/examine.ts";
 export { examineStreams } from "./bus/examine-jetstream.ts";

@@ -12,8 +12,8 @@ export interface GroupConfig {
 /** Kinds that a group other than `core` holds. */
 const GROUP_BY_KIND: Readonly<Record<string, string>> = { analytics: "analytics" };
 
-/** Default number of logs of the groups. */
-const LOGS = 4;
+/** Logs of a group unless it is said how many. */
+const LOGS = 1;
 
 const TOKEN = /^[a-z0-9][a-z0-9_-]{0,62}$/;
 const KEY_TOKEN = /^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$/;
@@ -75,11 +75,15 @@ export function fnv1a(text: string): number {
   return hash >>> 0;
 }
 
-/** @param options.shard suffix of one set of streams; empty for the first */
+/**
+ * @param options.shard suffix of one set of streams; empty for the first
+ * @param options.logs of each group: so many workers of a group can share its work. Bundles and commits get smaller by
+ * their number. Those of streams that are there: `storedTopology`
+ */
 export function createTopology(
   options: { readonly shard?: string; readonly logs?: number; readonly analyticsLogs?: number } = {},
 ): Topology {
-  const { shard = "", logs = LOGS, analyticsLogs = LOGS } = options;
+  const { shard = "", logs = LOGS, analyticsLogs = logs } = options;
   const suffix = shard === "" ? "" : `_${shard}`;
   const dot = shard === "" ? "" : `${shard}.`;
   const groups: readonly GroupConfig[] = [

@@ -9,6 +9,7 @@ import {
   createActorClient,
   createJetStreamBus,
   createTopology,
+  storedTopology,
   type Topology,
 } from "../../actors/runtime/index.ts";
 import { startGatewayRole } from "../../gateway/main.ts";
@@ -28,6 +29,8 @@ import { CatalogService } from "../../proto/gen/tradewind/catalog/v1/catalog_ser
 import { until } from "./calls.ts";
 
 const STOP_MS = 15_000;
+/** So many that orders and stock lie in different ones. */
+const LOGS = 4;
 const SETTINGS_MS_MAX = 10_000;
 export const TENANT = "demo";
 
@@ -66,7 +69,7 @@ export interface System extends AsyncDisposable {
 export async function startSystem(options: SystemOptions = {}): Promise<System> {
   const { settings, groups = ["core", "analytics"] } = options;
   const [nats, psp] = await Promise.all([testServer(), startPspServer({ clock: systemClock, port: 0 })]);
-  const env = { NATS_URL: nats.url, PSP_URL: psp.url, PORT: "0", WORKER_ID: "w-test" };
+  const env = { NATS_URL: nats.url, PSP_URL: psp.url, PORT: "0", WORKER_ID: "w-test", LOGS: String(LOGS) };
   let workers = groups.length > 0 ? await startWorkers(env, groups) : undefined;
   const back = await openBackDoor(nats.url);
   if (settings !== undefined) await configure(back.client, settings);
@@ -132,7 +135,7 @@ async function openBackDoor(servers: string) {
   const log = silentLogger;
   const nc = await connectNats({ servers, name: "test", log });
   const bus = createJetStreamBus({ nc, log });
-  const topology = createTopology();
+  const topology = (await storedTopology(nc)) ?? createTopology({ logs: LOGS });
   const client = createActorClient({ bus, clock: systemClock, random: systemRandom, log, topology });
   const close = async () => {
     await client.close();

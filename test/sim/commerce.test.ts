@@ -51,7 +51,7 @@ function createShop(seed: number, options: { readonly recordsCachedMax?: number 
   const clock = new HandClock();
   const random = seededRandom(seed);
   const nats = new MemoryNats({ clock, random });
-  const topology = createTopology();
+  const topology = createTopology({ logs: 4 });
   nats.ensure(topology);
   const base = { clock, random, topology, log: silentLogger };
   const simulator = new PaymentSimulator({ clock });

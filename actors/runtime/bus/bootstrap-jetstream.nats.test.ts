@@ -6,7 +6,7 @@ import { silentLogger as log } from "../../../platform/log.ts";
 import { connectNats, type NatsConnection } from "../../../platform/nats.ts";
 import { testServer } from "../../../platform/nats-server/testing.ts";
 import { CommitKind, CommitSchema } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
-import { ensureTopology } from "./bootstrap-jetstream.ts";
+import { ensureTopology, storedTopology } from "./bootstrap-jetstream.ts";
 import { TopologyError } from "./bootstrap.ts";
 import { createJetStreamBus, type JetStreamBus } from "./bus-jetstream.ts";
 import { Requests } from "./requests-jetstream.ts";
@@ -103,6 +103,15 @@ describe("ensureTopology", () => {
     expect((await bus.status(topology.streams.events)).bytesMax).toBe(Infinity);
   });
 
+  it("finds streams with as many logs as they were made with", async () => {
+    expect(await storedTopology(nc)).toBeUndefined();
+    const topology = createTopology({ logs: 3, analyticsLogs: 2 });
+    await ensureTopology({ nc, topology, log });
+    const stored = await storedTopology(nc);
+    expect(stored?.groups).toEqual(topology.groups);
+    expect(stored?.streams).toEqual(topology.streams);
+  });
+
   it("refuses another number of logs", async () => {
     const { shard } = await made(4);
     const topology = createTopology({ shard, logs: 8 });
@@ -184,7 +193,7 @@ describe("ensureTopology", () => {
   it("says at once when the store is smaller than its shares", async () => {
     const small = await testServer({ maxFileStoreBytes: 50_000_000 });
     const connection = await connectNats({ servers: small.url, name: "test", log });
-    const topology = createTopology();
+    const topology = createTopology({ logs: 4 });
     await expect(
       ensureTopology({ nc: connection, topology, log, storeBytesMax: 10_000_000_000 }),
     ).rejects.toThrow(/10047/);

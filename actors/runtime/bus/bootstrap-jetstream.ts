@@ -8,6 +8,7 @@ import {
   checkMissing,
   checkStream,
   isOutdated,
+  storedLogs,
   type StreamFacts,
   TopologyError,
 } from "./bootstrap.ts";
@@ -16,7 +17,7 @@ import { ApiCallError, ERROR_CODE } from "./errors-jetstream.ts";
 import { genesis } from "./genesis.ts";
 import { Requests } from "./requests-jetstream.ts";
 import { type StreamPlan, type StreamPlanOptions, streamPlans } from "./stream-plan.ts";
-import type { Topology } from "../topology.ts";
+import { createTopology, type Topology } from "../topology.ts";
 
 /** A cluster that has just started elects its leaders within this. */
 const READY_MS_MAX = 30_000;
@@ -90,6 +91,24 @@ export async function ensureTopology(options: EnsureTopologyOptions): Promise<vo
       found.set(plan.name, await ensureStream(requests, plan, found.get(plan.name), log));
     }
     await appendGenesis(requests, topology, found);
+  } finally {
+    requests.close();
+  }
+}
+
+/**
+ * The names of the streams that are there, with as many logs as they were made for; undefined if no worker has made
+ * them. Whoever sends to actors takes these: an actor's log follows from the number of logs.
+ * @throws BusError
+ */
+export async function storedTopology(
+  nc: NatsConnection,
+  clock: Clock = systemClock,
+): Promise<Topology | undefined> {
+  const requests = new Requests(nc, clock);
+  try {
+    const journal = await findStream(requests, createTopology().streams.log);
+    return journal && createTopology(storedLogs(journal));
   } finally {
     requests.close();
   }

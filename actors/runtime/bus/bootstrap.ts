@@ -1,4 +1,4 @@
-import type { StreamPlan } from "./stream-plan.ts";
+import { LOGS_METADATA, type StreamPlan } from "./stream-plan.ts";
 import type { GroupConfig, Topology } from "../topology.ts";
 
 /** A stream as the server has it. */
@@ -56,13 +56,25 @@ export function isOutdated(plan: StreamPlan, facts: StreamFacts): boolean {
   return plan.bytesMax !== facts.bytesMax || plan.description !== facts.description || isMetadataMissing;
 }
 
+/** How many logs each group was made with. */
+export function storedLogs(journal: StreamFacts): {
+  readonly logs?: number;
+  readonly analyticsLogs?: number;
+} {
+  const of = (group: string) => Number(journal.metadata[`${LOGS_METADATA}${group}`] ?? "0");
+  return {
+    ...(of("core") > 0 && { logs: of("core") }),
+    ...(of("analytics") > 0 && { analyticsLogs: of("analytics") }),
+  };
+}
+
 /** The number of logs of a group is fixed: actors would move between logs. @throws TopologyError */
 export function checkLogs(groups: readonly GroupConfig[], journal: StreamFacts): void {
   for (const { name, logs } of groups) {
-    const stored = journal.metadata[`tradewind.logs.${name}`];
+    const stored = journal.metadata[`${LOGS_METADATA}${name}`];
     if (stored === undefined || Number(stored) === logs) continue;
     throw new TopologyError(
-      `group ${name} was created with ${stored} logs, configured are ${logs}: set the number of logs back to ${stored}`,
+      `group ${name} was created with ${stored} logs, configured are ${logs}: unset LOGS or set it to ${stored}`,
     );
   }
 }

@@ -26,7 +26,7 @@ export interface JetStreamWorld extends BusWorld {
 
 /** Connects to the servers and makes the streams. */
 export async function worldOn(servers: Servers): Promise<JetStreamWorld> {
-  const topology = createTopology();
+  const topology = createTopology({ logs: 4 });
   const connections: NatsConnection[] = [];
   const buses: JetStreamBus[] = [];
   const log = silentLogger;

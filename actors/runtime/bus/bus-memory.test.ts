@@ -5,7 +5,7 @@ import { type MemoryFaults, MemoryNats, noFaults, randomFaults } from "./bus-mem
 import { HandClock } from "../client/client-testing.ts";
 import { createTopology } from "../topology.ts";
 
-const topology = createTopology();
+const topology = createTopology({ logs: 4 });
 
 function memory(faults: MemoryFaults = noFaults, seed = 1) {
   const clock = new HandClock();

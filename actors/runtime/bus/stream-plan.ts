@@ -36,6 +36,9 @@ export interface StreamPlanOptions {
 const SHARE_PERCENT = { log: 25, actors: 20, events: 20, dead: 4, leases: 1 } as const;
 const STORE_BYTES_MIN = 67_108_864;
 
+/** Metadata of the journal: the number of logs of the group named behind it. */
+export const LOGS_METADATA = "tradewind.logs.";
+
 const BASE = {
   discardNew: true,
   bytesMax: Infinity,
@@ -59,7 +62,7 @@ export function streamPlans(topology: Topology, options: StreamPlanOptions = {})
     storeBytesMax === Infinity ? Infinity : Math.floor((storeBytesMax * percent) / 100);
   const base = { ...BASE, replicas };
   const bucket = { ...base, bucket: true, messagesPerSubjectMax: 1, ttl: true };
-  const logs = Object.fromEntries(topology.groups.map((g) => [`tradewind.logs.${g.name}`, String(g.logs)]));
+  const logs = Object.fromEntries(topology.groups.map((g) => [`${LOGS_METADATA}${g.name}`, String(g.logs)]));
   return [
     {
       ...base,

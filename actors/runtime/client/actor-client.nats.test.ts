@@ -28,7 +28,7 @@ import { startTaskWorker } from "../tasks/task-worker.ts";
 import { createTopology } from "../topology.ts";
 
 const WAIT = { timeout: 10_000, interval: 20 };
-const topology = createTopology();
+const topology = createTopology({ logs: 4 });
 const log = silentLogger;
 
 let server: NatsServer;

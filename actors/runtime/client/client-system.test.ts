@@ -20,7 +20,7 @@ async function clientAndWorker() {
   const clock = new HandClock();
   const random = seededRandom(11);
   const nats = new MemoryNats({ clock, random });
-  const topology = createTopology();
+  const topology = createTopology({ logs: 4 });
   nats.ensure(topology);
   const base = { clock, random, topology, log: silentLogger };
   const workerOptions = { ...base, actors: [sampleActor], projections: [], group: "core" };

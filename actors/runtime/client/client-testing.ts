@@ -176,7 +176,7 @@ export class FakeOwner {
 export function clientWorld(answer: Answer = () => undefined, faults?: MemoryFaults) {
   const clock = new HandClock();
   const random = seededRandom(7);
-  const topology = createTopology();
+  const topology = createTopology({ logs: 4 });
   const nats = new MemoryNats({ clock, random, ...(faults && { faults }) });
   nats.ensure(topology);
   const bus = nats.connect("client");

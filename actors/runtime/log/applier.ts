@@ -2,10 +2,11 @@ import { fromJson, type DescMessage, type JsonValue, type Message } from "@bufbu
 import { EntrySchema, type Entry } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { ActorDefinition } from "../actor.ts";
 import { assert } from "../assert.ts";
+import { addressed, elsewhere, isOfList } from "./address.ts";
 import type { Draft } from "./draft.ts";
 import type { Input, InputQueue, InputSource } from "./inputs.ts";
 import { LIMITS } from "../limits.ts";
-import { appendToList, listHeadId, trimIds, trimList } from "./lists.ts";
+import { appendToList, trimIds, trimList } from "./lists.ts";
 import type { ProjectionDefinition, ProjectionHandler } from "../projection.ts";
 import { recordName, type MemoryRecord } from "../step/record.ts";
 import { refOf, type RecordRef, type RecordStore } from "./record-store.ts";
@@ -82,8 +83,9 @@ export class Applier {
   #refsOf({ body }: Input): readonly RecordRef[] {
     if (body.case === "entry") {
       const { entry } = body;
-      if (entry.kind === TRIM_KIND) return trimIds(entry, this.#options.log).map(refOf);
-      return entry.fresh ? [] : [this.#refOf(entry)];
+      const { log } = this.#options;
+      if (entry.kind === TRIM_KIND) return trimIds(entry, log).map(refOf);
+      return entry.fresh ? [] : [addressed(entry, log)];
     }
     if (body.case === "undecodable") return [];
     return this.#handlersOf(body.type).flatMap(({ projection, handler }) => {
@@ -133,10 +135,6 @@ export class Applier {
     return isLoaded;
   }
 
-  #refOf({ kind, tenant, key }: Entry): RecordRef {
-    return refOf(kind === LIST_KIND ? listHeadId(tenant, key, this.#options.log) : { kind, tenant, key });
-  }
-
   #mustRelease(entry: Entry): boolean {
     if (isOfList(entry)) return false;
     const { actors, isLeftToOthers } = this.#options;
@@ -180,12 +178,13 @@ export class Applier {
 
   /** Applies messages within the log, first come first served; the rest is carried (J8). */
   #drain(draft: Draft, local: Entry[]): Filled {
+    const { store, log } = this.#options;
     for (const [next, entry] of local.entries()) {
-      const ref = this.#refOf(entry);
+      const ref = addressed(entry, log);
       const isCold = !entry.fresh && !this.#isLoaded([ref]);
       if (isCold || draft.isFull()) {
         draft.carry = local.slice(next);
-        for (const waiting of draft.carry) if (!waiting.fresh) this.#options.store.want(this.#refOf(waiting));
+        for (const waiting of draft.carry) if (!waiting.fresh) store.want(addressed(waiting, log));
         return isCold ? "cold" : "full";
       }
       const env = { atMs: Number(entry.atMs), origin: entry.origin };
@@ -216,21 +215,25 @@ export class Applier {
       this.#kill(draft, origin, atMs, "CRASH_LOOP", CRASHED, body.entry);
       return [];
     }
-    return this.#applyOne(draft, body.entry, { atMs, origin }, input.refs?.[0] ?? this.#refOf(body.entry));
+    const why = source === "inbox" ? elsewhere(this.#options, body.entry) : undefined;
+    if (why !== undefined) {
+      this.#kill(draft, origin, atMs, "WRONG_LOG", why, body.entry);
+      return [];
+    }
+    return this.#applyOne(
+      draft,
+      body.entry,
+      { atMs, origin },
+      input.refs?.[0] ?? addressed(body.entry, this.#options.log),
+    );
   }
 
   /** One step; returns the messages for this log that it caused. */
   #applyOne(draft: Draft, entry: Entry, env: StepEnv, ref: RecordRef): Entry[] {
     draft.steps++;
     if (entry.depth > LIMITS.causalDepthMax) {
-      this.#kill(
-        draft,
-        env.origin,
-        env.atMs,
-        "TOO_DEEP",
-        `a chain of more than ${LIMITS.causalDepthMax} messages`,
-        entry,
-      );
+      const why = `a chain of more than ${LIMITS.causalDepthMax} messages`;
+      this.#kill(draft, env.origin, env.atMs, "TOO_DEEP", why, entry);
       return [];
     }
     if (isOfList(entry)) {
@@ -370,11 +373,6 @@ export class Applier {
       draft.replies.push({ request: entry.source.value, result, replayed: false });
     }
   }
-}
-
-/** True for messages that the runtime's lists take, not an actor. */
-function isOfList({ kind }: Entry): boolean {
-  return kind === LIST_KIND || kind === TRIM_KIND;
 }
 
 /** Counts a change made without a handler of an actor. */

@@ -22,7 +22,7 @@ const LARGE_BYTES = 200_000;
 
 it("answers a read of many large records in messages that NATS takes", async () => {
   const clock = new HandClock();
-  const topology = createTopology();
+  const topology = createTopology({ logs: 4 });
   const nats = new MemoryNats({ clock, random: seededRandom(1) });
   nats.ensure(topology);
   const owner = nats.connect("owner");

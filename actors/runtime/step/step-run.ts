@@ -9,6 +9,7 @@ export type DeadReason =
   | "UNDECODABLE"
   | "UNKNOWN_KIND"
   | "UNKNOWN_METHOD"
+  | "WRONG_LOG"
   | "HANDLER_FAILED"
   | "REFUSED"
   | "NOT_FOUND"

@@ -21,7 +21,7 @@ function createSystem() {
   const clock = new HandClock();
   const random = seededRandom(11);
   const nats = new MemoryNats({ clock, random });
-  const topology = createTopology();
+  const topology = createTopology({ logs: 4 });
   nats.ensure(topology);
   const base = { clock, random, topology, log: silentLogger };
   const attempts: { readonly by: string; readonly taskId: string; readonly attempt: number }[] = [];

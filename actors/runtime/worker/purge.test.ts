@@ -20,7 +20,7 @@ it("drops old events once they have been read, and no others", async () => {
   const clock = new HandClock();
   const random = seededRandom(3);
   const nats = new MemoryNats({ clock, random });
-  const topology = createTopology();
+  const topology = createTopology({ logs: 4 });
   nats.ensure(topology);
   const base = { clock, random, topology, log: silentLogger };
   const client = createActorClient({ ...base, bus: nats.connect("client") });

@@ -25,7 +25,7 @@ const OPENING = 1_000n;
 
 /** A whole system over real servers; every part has its own connection. */
 async function createSystem(servers: string, replicas: 1 | 3) {
-  const topology = createTopology();
+  const topology = createTopology({ logs: 4 });
   const log = silentLogger;
   const open: NatsConnection[] = [];
   const connect = async (name: string) => {

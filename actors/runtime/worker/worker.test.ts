@@ -1,91 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { silentLogger } from "../../../platform/log.ts";
-import { seededRandom } from "../../../platform/random.ts";
 import {
   SampleActor,
-  SampleStateSchema,
   SampleTotalsSchema,
 } from "../../../proto/gen/tradewind/actors/sample/v1/sample_actor_pb.ts";
-import { createActorClient } from "../client/actor-client.ts";
 import type { Bus, Subscription } from "../bus/bus.ts";
-import { MemoryNats } from "../bus/bus-memory.ts";
-import { HandClock } from "../client/client-testing.ts";
-import { sampleActor, samplePayments, sampleProjection } from "../sample.ts";
-import { serveTasks } from "../task-queue.ts";
-import { startTaskWorker } from "../tasks/task-worker.ts";
+import { createActorClient } from "../client/actor-client.ts";
+import { sampleActor } from "../sample.ts";
 import { createTopology } from "../topology.ts";
-import { startWorker, type Worker } from "./worker.ts";
+import { createSystem, ready } from "./worker-testing.ts";
 
 const { method } = SampleActor;
-
-/** A whole system on the memory bus. */
-function createSystem() {
-  const clock = new HandClock();
-  const random = seededRandom(7);
-  const nats = new MemoryNats({ clock, random });
-  const topology = createTopology();
-  nats.ensure(topology);
-  const base = { clock, random, topology, log: silentLogger };
-  const definitions = { actors: [sampleActor], projections: [sampleProjection] };
-  const charges = new Map<string, bigint>();
-  const attempts: bigint[] = [];
-  /** Payments that fail once. */
-  const failing = new Set<bigint>();
-  const worker = (workerId: string, group = "core") => {
-    const bus = nats.connect(workerId);
-    return { bus, worker: startWorker({ ...base, ...definitions, bus, group, workerId }) };
-  };
-  const workerWith = (workerId: string, actors: (typeof sampleActor)[]) => {
-    const bus = nats.connect(workerId);
-    return { bus, worker: startWorker({ ...base, actors, projections: [], bus, group: "core", workerId }) };
-  };
-  const workerOn = (bus: Bus, workerId: string, actors: (typeof sampleActor)[]) =>
-    startWorker({ ...base, actors, projections: [], bus, group: "core", workerId });
-  const client = createActorClient({ ...base, bus: nats.connect("client") });
-  const service = serveTasks(samplePayments, async ({ amount }, { taskId }) => {
-    attempts.push(amount);
-    if (failing.delete(amount)) throw new Error("not this time");
-    charges.set(taskId, amount);
-    return { amount };
-  });
-  const tasks = startTaskWorker({ ...base, bus: nats.connect("tasks"), services: [service] });
-  let calls = 0;
-  const finish = async <T>(promise: Promise<T>): Promise<T> => {
-    let isDone = false;
-    const watched = promise.finally(() => (isDone = true));
-    watched.catch(() => undefined);
-    for (let i = 0; i < 400 && !isDone; i++) await clock.pass(50);
-    return watched;
-  };
-  const call = <M extends (typeof method)[keyof typeof method]>(
-    m: M,
-    key: string,
-    message: object,
-    requestId = `r${++calls}`,
-  ) => finish(client.call(m, { tenant: "demo", key }, message as never, { requestId, timeoutMs: 15_000 }));
-  const read = (key: string) => finish(client.read("sample", SampleStateSchema, { tenant: "demo", key }));
-  return {
-    clock,
-    nats,
-    topology,
-    worker,
-    workerWith,
-    workerOn,
-    client,
-    tasks,
-    charges,
-    attempts,
-    failing,
-    call,
-    read,
-    finish,
-  };
-}
-
-async function ready(system: ReturnType<typeof createSystem>, worker: Worker, logs = 4) {
-  for (let i = 0; i < 200 && worker.owned().length < logs; i++) await system.clock.pass(50);
-  expect(worker.owned()).toHaveLength(logs);
-}
 
 describe("a worker", () => {
   it("takes over its logs and answers a request", async () => {
@@ -118,6 +42,26 @@ describe("a worker", () => {
     await system.clock.pass(1_000);
     for (const key of to) expect((await system.read(key)).state).toMatchObject({ balance: 3n, messages: 1 });
     expect((await system.read("a")).state).toMatchObject({ balance: 880n });
+  });
+
+  it("sets aside what a sender that counts other logs has sent it, and answers it", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    const bus = system.nats.connect("stale");
+    const stale = createActorClient({ ...system.base, bus, topology: createTopology({ logs: 1 }) });
+    const key = Array.from({ length: 20 }, (_, i) => `k${i}`).find(
+      (k) => system.topology.logOf("core", "demo", k) > 0,
+    );
+    if (key === undefined) throw new Error("all keys lie in the first log");
+    const options = { requestId: "r", timeoutMs: 15_000 };
+    const opened = stale.call(method.open, { tenant: "demo", key }, { amount: 50n }, options);
+    await expect(system.finish(opened)).rejects.toMatchObject({ name: "CallError" });
+    const [letter] = await system.finish(system.client.listDeadLetters(undefined, 10));
+    expect(letter).toMatchObject({
+      reason: "WRONG_LOG",
+      error: expect.stringContaining(`sample.demo.${key} belongs`),
+    });
+    expect((await system.read(key)).state).toBeUndefined();
   });
 
   it("refuses without a trace but the remembered answer", async () => {

@@ -34,6 +34,8 @@ type Kind = "core" | "analytics" | "gateway" | "psp";
 
 const OWNED_MS_MAX = 60_000;
 const POLL_MS = 50;
+/** So many that two workers share them, and orders and stock lie in different ones. */
+const LOGS = "4";
 
 /** A whole Tradewind of separate processes on free ports, to be broken. */
 export class FaultSystem {
@@ -242,6 +244,7 @@ export class FaultSystem {
     if (kind === "psp") return { PSP_PORT: String(port), PSP_LEDGER_FILE: join(this.dir, "ledger.jsonl") };
     return {
       PSP_URL: this.#workerPspUrl,
+      LOGS,
       STREAM_REPLICAS: String(this.#options.replicas ?? this.replicas),
       ...this.#options.workerEnv,
     };
