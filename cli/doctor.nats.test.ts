@@ -195,7 +195,7 @@ describe("doctor, of a system", () => {
   async function startWorkers(id: string): Promise<() => Promise<unknown>> {
     const shutdown = createShutdown({ log: silentLogger, deadlineMs: 10_000 });
     const parts = { log: silentLogger, health: createHealth(), shutdown };
-    const env = { NATS_URL: server.url, PSP_URL: "memory:", WORKER_ID: id };
+    const env = { NATS_URL: server.url, PSP_URL: "memory:", WORKER_ID: id, LOGS: "4" };
     const worker = await startWorkerRole(parts, env, ["core", "analytics"]);
     const giveUpMs = systemClock.monotonicMs() + READY_MS_MAX;
     while (!worker.ownsAll() && systemClock.monotonicMs() < giveUpMs) await sleep(systemClock, 20);

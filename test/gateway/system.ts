@@ -31,7 +31,7 @@ export async function startSystem(): Promise<TestSystem> {
   const health = createHealth();
   const shutdown = createShutdown({ log: silentLogger, deadlineMs: STOP_MS });
   const parts = { log: silentLogger, health, shutdown };
-  const env = { NATS_URL: nats.url, PSP_URL: "memory:psp", PORT: "0" };
+  const env = { NATS_URL: nats.url, PSP_URL: "memory:psp", PORT: "0", LOGS: "4" };
   const worker = await startWorkerRole(parts, env, ["core", "analytics"]);
   const { url } = await startGatewayRole(parts, env);
   while (!worker.ownsAll()) await sleep(systemClock, OWNER_POLL_MS);
