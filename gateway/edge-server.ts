@@ -1,10 +1,11 @@
 import { createServer as createHttp1Server, type Server as Http1Server } from "node:http";
 import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Session } from "node:http2";
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { type Clock, sleep } from "../platform/clock.ts";
 import type { Logger } from "../platform/log.ts";
 import type { NodeRequest, NodeResponse } from "./http.ts";
 import type { GatewayLimits } from "./limits.ts";
+import { listen } from "./listeners.ts";
 
 export interface EdgeServerOptions {
   readonly host: string;
@@ -39,7 +40,8 @@ export async function startEdgeServer(options: EdgeServerOptions): Promise<EdgeS
   let isStopping = false;
   const http1 = startHttp1(options, () => isStopping);
   const http2 = startHttp2(options, sessions);
-  const server = createServer({ noDelay: true, keepAlive: true }, (socket) => {
+  const onConnection = (socket: Socket) => {
+    if (sockets.size >= limits.connectionsMax) return void socket.destroy();
     sockets.add(socket);
     silent.add(socket);
     socket.once("close", () => {
@@ -50,22 +52,21 @@ export async function startEdgeServer(options: EdgeServerOptions): Promise<EdgeS
       silent.delete(socket);
       (isHttp2 ? http2 : http1).emit("connection", socket);
     });
-  });
-  server.maxConnections = limits.connectionsMax;
-  await listen(server, host, port);
+  };
+  const listeners = await listen({ host, port, backlog: limits.connectionsWaitingMax, onConnection });
   const stopPings = pingSessions(sessions, options);
 
   const stopAccepting = () => {
     if (isStopping) return;
     isStopping = true;
-    server.close();
+    listeners.close();
     for (const session of sessions) session.close();
     http1.closeIdleConnections();
     // Clients open connections ahead of need: nothing is under way on those that have not said a word.
     for (const socket of silent) socket.destroy();
   };
   return {
-    port: (server.address() as AddressInfo).port,
+    port: listeners.port,
     stopAccepting,
     close: async (deadlineMs) => {
       stopAccepting();
@@ -81,16 +82,6 @@ export async function startEdgeServer(options: EdgeServerOptions): Promise<EdgeS
       http1.close();
     },
   };
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
 }
 
 function startHttp1({ handle, limits }: EdgeServerOptions, isStopping: () => boolean): Http1Server {

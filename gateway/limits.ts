@@ -10,10 +10,17 @@ export const GATEWAY_LIMITS = Object.freeze({
   headerBytesMax: 32_768,
   /** Sockets; more are refused by closing them. */
   connectionsMax: 10_000,
+  /**
+   * Connections that wait to be accepted, as far as the kernel allows it (net.core.somaxconn). One more is not refused but
+   * left without an answer: its client tries again after 1, 3, 7 seconds.
+   */
+  connectionsWaitingMax: 4_096,
   /** Calls and streams on one HTTP/2 connection. */
   streamsPerConnectionMax: 1_000,
   /** Unary calls under way; more are refused with OVERLOADED. */
   callsInFlightMax: 4_096,
+  /** While a call waits for longer to be begun, writes are refused with OVERLOADED: this process cannot keep up. */
+  callWaitMsMax: 100,
   /** Streams open; more are refused with OVERLOADED. */
   streamsOpenMax: 5_000,
   /** A client has this long to send its preface, its headers, and its whole request. */

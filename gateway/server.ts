@@ -23,6 +23,7 @@ import { createObserveInterceptor, type Load } from "./interceptors/observe.ts";
 import { createValidateInterceptor } from "./interceptors/validate.ts";
 import { GATEWAY_LIMITS, type GatewayLimits } from "./limits.ts";
 import { createRpcHandler, pathOf } from "./rpc-handler.ts";
+import { RunQueue } from "./run-queue.ts";
 import { createRpcTable, routeAll, type RpcTable } from "./rpc-table.ts";
 
 export interface GatewayServerOptions {
@@ -58,6 +59,9 @@ export interface GatewayServer {
 /** JSON as people want to read it: fields that are 0, false or empty are there. */
 const JSON_OPTIONS = { alwaysEmitImplicit: true };
 
+/** When a caller may try again who was turned away at a gateway with more than it can do. */
+const BUSY_RETRY_AFTER_MS = 250;
+
 /** Serves Connect, gRPC, gRPC-web and server-sent events on one cleartext port. */
 export async function startGatewayServer(options: GatewayServerOptions): Promise<GatewayServer> {
   const { health, log, metrics, clock, originRule, pages } = options;
@@ -72,7 +76,9 @@ export async function startGatewayServer(options: GatewayServerOptions): Promise
     ServerReflection.typeName,
     ServerReflectionV1Alpha.typeName,
   ]);
-  const gate = createGate({ ...options, limits, load, openServices });
+  const queue = new RunQueue(clock, limits.callWaitMsMax);
+  const admission = [waitBound(queue), ...options.admission];
+  const gate = createGate({ ...options, admission, limits, load, openServices });
   const interceptors = [
     createObserveInterceptor(clock, metrics, load),
     createErrorsInterceptor(log),
@@ -96,7 +102,11 @@ export async function startGatewayServer(options: GatewayServerOptions): Promise
     if (pages?.(request, response) === true || serveIndex(table, request, response)) return;
     notServed(request, response);
   };
-  const edge = await startEdgeServer({ ...options, handle, limits });
+  const begin = (request: NodeRequest, response: NodeResponse) =>
+    queue.run(() => {
+      if (!response.destroyed) handle(request, response);
+    });
+  const edge = await startEdgeServer({ ...options, handle: begin, limits });
   const drain = drainOnce(async () => {
     health.stopping();
     await sleep(clock, limits.drainDelayMs);
@@ -106,6 +116,20 @@ export async function startGatewayServer(options: GatewayServerOptions): Promise
     await finish(edge, limits, clock, () => hardAbort.abort(reason));
   });
   return { port: edge.port, url: `http://${hostInUrl(options.host)}:${edge.port}`, drain };
+}
+
+/** Refuses writes while those that came before wait for too long. */
+function waitBound(queue: RunQueue): AdmissionHook {
+  return {
+    admit: ({ isWrite }) => {
+      const ageMs = isWrite ? queue.behindMs : 0;
+      if (ageMs === 0) return undefined;
+      return {
+        reason: `calls wait for ${Math.round(ageMs)} ms at this gateway`,
+        retryAfterMs: BUSY_RETRY_AFTER_MS,
+      };
+    },
+  };
 }
 
 function fillTable(options: GatewayServerOptions): RpcTable {
