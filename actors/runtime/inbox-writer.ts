@@ -17,6 +17,8 @@ export interface InboxWriterOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly topology: Topology;
+  /** Told of each bundle that is durable, and since when its oldest entry has waited (monotonic). */
+  readonly onStored?: (group: string, log: number, sequence: number, sinceMs: number) => void;
 }
 
 /** Publishes under way per log: what arrives meanwhile waits and travels together. */
@@ -35,6 +37,8 @@ interface Waiting {
   readonly bytes: Uint8Array;
   /** Monotonic. */
   readonly deadlineMs: number;
+  /** Monotonic. */
+  readonly sinceMs: number;
   readonly resolve: () => void;
   readonly reject: (error: CallError) => void;
   /** Its promise is settled. */
@@ -83,7 +87,8 @@ export class InboxWriter {
       return Promise.reject(new CallError("overloaded", text, BUSY_RETRY_AFTER_MS));
     }
     return new Promise((resolve, reject) => {
-      lane.waiting.push({ entry, bytes, deadlineMs, resolve, reject, isOver: false });
+      const sinceMs = this.#options.clock.monotonicMs();
+      lane.waiting.push({ entry, bytes, deadlineMs, sinceMs, resolve, reject, isOver: false });
       if (lane.inFlight >= BUNDLES_IN_FLIGHT_MAX || lane.isScheduled) return;
       lane.isScheduled = true;
       setImmediate(() => this.#flush(lane));
@@ -169,6 +174,8 @@ export class InboxWriter {
     for (let delayMs = RESEND_DELAY_MS; ; delayMs = Math.min(delayMs * 2, RESEND_DELAY_MS_MAX)) {
       const outcome = await bus.append(message);
       if (outcome.kind === "stored") {
+        const { group, log } = lane;
+        this.#options.onStored?.(group, log, outcome.sequence, bundle[0]?.sinceMs ?? clock.monotonicMs());
         for (const waiting of bundle) settle(waiting);
         return;
       }

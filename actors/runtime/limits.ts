@@ -91,8 +91,10 @@ export const LIMITS = Object.freeze({
   listPageKeptMax: 512,
   /** Candidates that one list call looks at. */
   listCandidatesMax: 2_000,
-  /** Above this age of the oldest unapplied input new commands are refused. */
+  /** Above this age of the oldest unapplied input, as its owner says, new commands are refused. */
   backlogAgeMsMax: 2_000,
+  /** The same for what a process has stored itself while the owner is at work: it can be seen at once. */
+  inboxAgeMsMax: 500,
   /** Commands of one client process that wait for their answer. */
   callsInFlightMax: 8_192,
 });

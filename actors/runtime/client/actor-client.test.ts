@@ -311,6 +311,28 @@ it("walks a list whose entries of one commit, with one time, fill many pages", a
   expect(found).toEqual(ids.toSorted().reverse());
 });
 
+it("stops taking commands at once when an owner at work does not keep up with this client", async () => {
+  const { client, owner, clock, topology } = clientWorld();
+  const address = { tenant: "acme", key: "p-1" };
+  const log = topology.logOf("core", address.tenant, address.key);
+  for (const requestId of ["r-1", "r-2"]) {
+    void failureOf(client.call(createProduct, address, { sku: "tea" }, { requestId, timeoutMs: 5_000 }));
+    await settle();
+  }
+  await clock.pass(LIMITS.inboxAgeMsMax + 50);
+  expect(client.refusal()).toBeUndefined(); // who says nothing may be changing hands
+  owner.sayLoad(log, 0, 1);
+  await settle();
+  expect(client.refusal()).toMatchObject({
+    reason: `log core.${log} is ${LIMITS.inboxAgeMsMax + 50} ms behind`,
+    retryAfterMs: 200,
+  });
+  owner.sayLoad(log, 0, 2);
+  await settle();
+  expect(client.refusal()).toBeUndefined();
+  await client.close();
+});
+
 it("stops taking commands while a log is behind, the store is full or NATS is gone", async () => {
   const { client, owner, clock, nats, topology } = clientWorld();
   expect(client.refusal()).toBeUndefined();

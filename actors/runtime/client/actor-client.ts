@@ -9,7 +9,8 @@ import { ClientDeadLetters } from "./client-dead-letters.ts";
 import { ClientLists } from "./client-lists.ts";
 import { ClientReads } from "./client-reads.ts";
 import { EventHub } from "./event-hub.ts";
-import { InboxWriter } from "../inbox-writer.ts";
+import { InboxDelay } from "./inbox-delay.ts";
+import { InboxWriter, type InboxWriterOptions } from "../inbox-writer.ts";
 import { LIMITS } from "../limits.ts";
 import { LogReader } from "./log-reader.ts";
 import { RecordHub } from "./record-hub.ts";
@@ -31,10 +32,13 @@ export interface ActorClientOptions {
 export function createActorClient(options: ActorClientOptions): ActorClient {
   const { random, clientId = random.id() } = options;
   const seen = new SeenLogs();
-  const writer = new InboxWriter(options);
-  const admission = new Admission({ ...options, writer });
+  const delay = new InboxDelay(options.clock);
+  const onStored: NonNullable<InboxWriterOptions["onStored"]> = (group, log, sequence, sinceMs) =>
+    delay.stored(group, log, sequence, sinceMs);
+  const writer = new InboxWriter({ ...options, onStored });
+  const admission = new Admission({ ...options, writer, delay });
   const backlogAgeMs = (group: string, log: number) => admission.backlogAgeMs(group, log);
-  const calls = new ClientCalls({ ...options, clientId, writer, seen, backlogAgeMs });
+  const calls = new ClientCalls({ ...options, clientId, writer, seen, delay, backlogAgeMs });
   const reader = new LogReader({ ...options, seen });
   const reads = new ClientReads({ ...options, reader });
   const lists = new ClientLists({ ...options, reader, writer });

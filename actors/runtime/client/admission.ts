@@ -2,6 +2,7 @@ import type { Clock, TimerHandle } from "../../../platform/clock.ts";
 import type { Logger } from "../../../platform/log.ts";
 import { type Load, LoadSchema } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Bus, CoreMessage, Subscription } from "../bus/bus.ts";
+import type { InboxDelay } from "./inbox-delay.ts";
 import type { InboxWriter } from "../inbox-writer.ts";
 import { LIMITS } from "../limits.ts";
 import type { Topology } from "../topology.ts";
@@ -14,6 +15,7 @@ export interface AdmissionOptions {
   readonly log: Logger;
   readonly topology: Topology;
   readonly writer: InboxWriter;
+  readonly delay: InboxDelay;
 }
 
 /** Why commands are not accepted, and when to try again. */
@@ -63,10 +65,11 @@ export class Admission {
     return [...this.#words.values()].filter((word) => this.#isFresh(word)).map(({ load }) => load);
   }
 
-  /** Age of the oldest message that the log has not applied, as its owner said last; 0 if nothing is known. */
+  /** Age of the oldest message that the log has not applied, as far as it is known. */
   backlogAgeMs(group: string, log: number): number {
     const word = this.#words.get(`${group}.${log}`);
-    return word === undefined || !this.#isFresh(word) ? 0 : Number(word.load.oldestAgeMs);
+    const saidMs = word === undefined || !this.#isFresh(word) ? 0 : Number(word.load.oldestAgeMs);
+    return Math.max(saidMs, this.#options.delay.of(group, log).ageMs);
   }
 
   /** Undefined when commands are accepted. */
@@ -80,13 +83,25 @@ export class Admission {
       return { reason, retryAfterMs: RETRY_AFTER_MS_MAX };
     }
     for (const word of this.#words.values()) {
-      const { group, log, oldestAgeMs } = word.load;
-      const overMs = Number(oldestAgeMs) - LIMITS.backlogAgeMsMax;
-      if (group !== COMMAND_GROUP || overMs <= 0 || !this.#isFresh(word)) continue;
+      const { group, log } = word.load;
+      if (group !== COMMAND_GROUP || !this.#isFresh(word)) continue;
+      const behindMs = this.#behindMs(word.load);
+      if (behindMs === 0) continue;
+      const overMs = behindMs - LIMITS.backlogAgeMsMax;
       const retryAfterMs = Math.min(Math.max(overMs, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX);
-      return { reason: `log ${group}.${log} is ${oldestAgeMs} ms behind`, retryAfterMs };
+      return { reason: `log ${group}.${log} is ${Math.round(behindMs)} ms behind`, retryAfterMs };
     }
     return undefined;
+  }
+
+  /**
+   * How far a log is behind, 0 within its bound. What this process has stored tells at once when an owner at work does
+   * not keep up; while it is silent the log may be changing hands, and what waits will be applied then.
+   */
+  #behindMs({ group, log, oldestAgeMs }: Load): number {
+    const { ageMs, silentMs } = this.#options.delay.of(group, log);
+    if (ageMs > LIMITS.inboxAgeMsMax && silentMs <= LIMITS.inboxAgeMsMax) return ageMs;
+    return Number(oldestAgeMs) > LIMITS.backlogAgeMsMax ? Number(oldestAgeMs) : 0;
   }
 
   close(): void {
@@ -106,6 +121,7 @@ export class Admission {
       const known = this.#words.get(name);
       if (known !== undefined && known.load.epoch > load.epoch && this.#isFresh(known)) return; // a paused owner's
       this.#words.set(name, { load, heardMs: this.#options.clock.monotonicMs() });
+      this.#options.delay.taken(load.group, load.log, Number(load.inboxSequence));
     } catch (error) {
       this.#options.log.warn({ err: error, subject: message.subject }, "load is not readable");
     }

@@ -14,6 +14,7 @@ import { assert } from "../assert.ts";
 import type { Bus, CoreMessage, Subscription } from "../bus/bus.ts";
 import { type ActorAddress, CallError, type CallOptions, type CallResult } from "../client.ts";
 import { DomainError } from "../domain-error.ts";
+import type { InboxDelay } from "./inbox-delay.ts";
 import type { InboxWriter } from "../inbox-writer.ts";
 import { LIMITS } from "../limits.ts";
 import type { SeenLogs } from "./seen-logs.ts";
@@ -31,6 +32,7 @@ export interface ClientCallsOptions {
   readonly clientId: string;
   readonly writer: InboxWriter;
   readonly seen: SeenLogs;
+  readonly delay: InboxDelay;
   /** Age of the oldest message that a log has not applied, as far as its owner has said. */
   readonly backlogAgeMs: (group: string, log: number) => number;
 }
@@ -186,10 +188,11 @@ export class ClientCalls {
   }
 
   #onReplies(message: CoreMessage): void {
-    const { log, seen } = this.#options;
+    const { log, seen, delay } = this.#options;
     try {
       const replies = decode(RepliesSchema, message.data);
       seen.see(replies.group, replies.log, replies.logSequence);
+      delay.taken(replies.group, replies.log, Number(replies.inboxSequence));
       for (const reply of replies.replies) this.#onReply(reply);
     } catch (error) {
       log.error({ err: error }, "replies are not readable");

@@ -122,12 +122,13 @@ export class FakeOwner {
     await this.#bus.append({ subject: this.#topology.mark("core", log), data: toBinary(MarkSchema, mark) });
   }
 
-  sayLoad(log: number, oldestAgeMs: number): void {
+  sayLoad(log: number, oldestAgeMs: number, inboxSequence = 0): void {
     const load = create(LoadSchema, {
       group: "core",
       log,
       epoch: this.epoch,
       oldestAgeMs: BigInt(oldestAgeMs),
+      inboxSequence: BigInt(inboxSequence),
     });
     this.#bus.publish(this.#topology.load("core", log), toBinary(LoadSchema, load));
   }

@@ -136,6 +136,12 @@ export class InputQueue {
     for (const [source, taken] of positions) this.#taken.set(source, taken);
   }
 
+  /** Everything of a source up to here is taken. */
+  takenThrough(source: InputSource): number {
+    const taken = this.positions().get(source);
+    return taken === undefined ? 0 : nextSequence(taken) - 1;
+  }
+
   /** Positions now: behind what was taken, or behind all that was seen where nothing waits. */
   positions(): ReadonlyMap<InputSource, Taken> {
     const positions = new Map<InputSource, Taken>();

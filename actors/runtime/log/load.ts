@@ -15,6 +15,8 @@ export interface LoadFacts {
   readonly queued: number;
   readonly oldestArrivedMs: number | undefined;
   readonly last: number;
+  /** Sequence of INBOX up to which everything is taken. */
+  readonly inboxTaken: number;
   readonly applied: number;
   readonly dirty: number;
   readonly unprojectedSinceMs: number | undefined;
@@ -37,6 +39,7 @@ export function loadOf(nowMs: number, facts: LoadFacts): Load {
     halted,
     oldestAgeMs: age(facts.oldestArrivedMs),
     logSequence: BigInt(facts.last),
+    inboxSequence: BigInt(facts.inboxTaken),
     applied: BigInt(facts.applied),
     projectionAgeMs: age(facts.unprojectedSinceMs),
     deadLettered: BigInt(facts.deadLettered),

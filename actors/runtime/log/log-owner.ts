@@ -143,6 +143,7 @@ export class LogOwner {
       queued: this.queue.length,
       oldestArrivedMs: this.queue.oldestArrivedMs,
       last: journal.last,
+      inboxTaken: this.queue.takenThrough("inbox"),
       applied: this.#applied,
       dirty: this.#parts.store.dirtyCount,
       unprojectedSinceMs: this.#unprojectedSinceMs,
@@ -351,7 +352,9 @@ export class LogOwner {
   #reply(draft: Draft): void {
     const { bus, group, log } = this.#options;
     const { epoch, journal } = this.#claimed;
-    publishReplies(bus, { group, log, epoch, logSequence: BigInt(journal.last) }, draft.replies);
+    const logSequence = BigInt(journal.last);
+    const inboxSequence = BigInt(this.queue.takenThrough("inbox"));
+    publishReplies(bus, { group, log, epoch, logSequence, inboxSequence }, draft.replies);
   }
 
   /**

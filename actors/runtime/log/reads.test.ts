@@ -67,7 +67,7 @@ it("sends large replies of one commit in messages that NATS takes", () => {
     result: { case: "reply" as const, value: new Uint8Array(LARGE_BYTES) },
     replayed: false,
   }));
-  publishReplies(bus, { group: "core", log: 0, epoch: 1n, logSequence: 1n }, replies);
+  publishReplies(bus, { group: "core", log: 0, epoch: 1n, logSequence: 1n, inboxSequence: 1n }, replies);
   expect(Math.max(...sent.map(({ length }) => length))).toBeLessThanOrEqual(LIMITS.messageBytesMax);
   const heard = sent.flatMap((data) => fromBinary(RepliesSchema, data).replies);
   expect(heard.map(({ correlation }) => Number(correlation))).toEqual(replies.map((_, index) => index));

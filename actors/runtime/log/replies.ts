@@ -18,7 +18,7 @@ const REFUSAL_BYTES_MAX = 4_096;
 /** Sends replies over core NATS, those for one caller together. A caller that misses one asks again. */
 export function publishReplies(
   bus: Bus,
-  head: Pick<Replies, "group" | "log" | "epoch" | "logSequence">,
+  head: Pick<Replies, "group" | "log" | "epoch" | "logSequence" | "inboxSequence">,
   replies: readonly PendingReply[],
 ): void {
   for (const [subject, list] of bySubject(replies)) {
