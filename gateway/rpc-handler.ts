@@ -8,10 +8,16 @@ import type { Logger } from "../platform/log.ts";
 import { peerKey } from "./call-scope.ts";
 import { edgeError, toEdgeError } from "./connect-errors.ts";
 import { type NodeRequest, type NodeResponse, send } from "./http.ts";
-import { sendUnary, unaryExchange, unaryRequest } from "./unary-http1.ts";
+import type { Rpc, RpcTable } from "./rpc-table.ts";
+import { type UnaryHttp1, unaryExchange } from "./unary-http1.ts";
 
 export interface RpcHandlerOptions {
+  /** Serves all protocols. */
   readonly router: ConnectRouter;
+  /** What the router serves. */
+  readonly table: RpcTable;
+  /** Serves most calls of one of them. */
+  readonly unaryHttp1: UnaryHttp1;
   readonly log: Logger;
   readonly clock: Clock;
   readonly requestBytesMax: number;
@@ -29,14 +35,24 @@ const ENVELOPE_BYTES = 5;
 
 /** Serves Connect, gRPC and gRPC-web from one router over Node's HTTP servers. */
 export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
-  const paths = new Map(options.router.handlers.map((handler) => [handler.requestPath, handler]));
+  const handlers = new Map(options.router.handlers.map((handler) => [handler.method, handler]));
+  const paths = new Map<string, Target>();
+  for (const rpc of options.table.rpcs) {
+    const handler = handlers.get(rpc.method);
+    if (handler !== undefined) paths.set(handler.requestPath, { rpc, handler });
+  }
   return (request, response) => {
-    const handler = paths.get(pathOf(request));
-    if (handler === undefined) return false;
+    const target = paths.get(pathOf(request));
+    if (target === undefined) return false;
     if (isTooLarge(request, options.requestBytesMax)) void refuseBody(request, response, options);
-    else void serve(handler, request, response, options);
+    else void serve(target, request, response, options);
     return true;
   };
+}
+
+interface Target {
+  readonly rpc: Rpc;
+  readonly handler: UniversalHandler;
 }
 
 /** Path of a request without its query. */
@@ -45,22 +61,19 @@ export function pathOf(request: NodeRequest): string {
 }
 
 async function serve(
-  handler: UniversalHandler,
+  { rpc, handler }: Target,
   request: NodeRequest,
   response: NodeResponse,
-  { log, requestBytesMax }: RpcHandlerOptions,
+  { log, unaryHttp1 }: RpcHandlerOptions,
 ): Promise<void> {
   try {
     const values = createContextValues().set(peerKey, { address: request.socket?.remoteAddress ?? "" });
-    const unary = unaryExchange(handler, request, response);
-    const universal =
-      unary === undefined
-        ? universalRequestFromNodeRequest(request, response, undefined, values)
-        : unaryRequest(unary, values, requestBytesMax);
+    const unary = unaryExchange(rpc, request, response);
+    if (unary !== undefined) return await unaryHttp1(unary, rpc, values);
+    const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     const answer = explain(handler, request, await handler(universal));
     if (!request.complete) cutUnreadBody(request, response);
-    if (unary === undefined) await universalResponseToNodeResponse(answer, response);
-    else await sendUnary(unary.response, answer);
+    await universalResponseToNodeResponse(answer, response);
   } catch (err) {
     // Clients that go away are no news.
     log.debug({ rpc: handler.requestPath, err }, "response not sent");

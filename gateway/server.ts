@@ -25,6 +25,8 @@ import { GATEWAY_LIMITS, type GatewayLimits } from "./limits.ts";
 import { createRpcHandler, pathOf } from "./rpc-handler.ts";
 import { RunQueue } from "./run-queue.ts";
 import { createRpcTable, routeAll, type RpcTable } from "./rpc-table.ts";
+import { JSON_OPTIONS } from "./unary-codec.ts";
+import { createUnaryHttp1 } from "./unary-http1.ts";
 
 export interface GatewayServerOptions {
   readonly host: string;
@@ -56,9 +58,6 @@ export interface GatewayServer {
   drain(): Promise<void>;
 }
 
-/** JSON as people want to read it: fields that are 0, false or empty are there. */
-const JSON_OPTIONS = { alwaysEmitImplicit: true };
-
 /** When a caller may try again who was turned away at a gateway with more than it can do. */
 const BUSY_RETRY_AFTER_MS = 250;
 
@@ -85,8 +84,9 @@ export async function startGatewayServer(options: GatewayServerOptions): Promise
     createDeadlineInterceptor(clock, limits.deadlineMsMax),
     createValidateInterceptor(table.rpcs.map(({ method }) => method)),
   ];
+  const acceptCompression = [compressionGzip, compressionBrotli];
   const router = createConnectRouter({
-    acceptCompression: [compressionGzip, compressionBrotli],
+    acceptCompression,
     readMaxBytes: limits.requestBytesMax,
     writeMaxBytes: limits.responseBytesMax,
     jsonOptions: JSON_OPTIONS,
@@ -94,7 +94,16 @@ export async function startGatewayServer(options: GatewayServerOptions): Promise
     interceptors,
   });
   routeAll(router, table, stop);
-  const serveRpc = createRpcHandler({ router, log, clock, requestBytesMax: limits.requestBytesMax });
+  const unaryHttp1 = createUnaryHttp1({
+    ...limits,
+    gate,
+    interceptors,
+    stop: stop.unary,
+    acceptCompression,
+    clock,
+  });
+  const { requestBytesMax } = limits;
+  const serveRpc = createRpcHandler({ router, table, unaryHttp1, log, clock, requestBytesMax });
   const serveEvents = createEventStreamHandler({ table, gate, interceptors, stop });
   const handle = (request: NodeRequest, response: NodeResponse) => {
     if (applyCors(request, response, originRule)) return;

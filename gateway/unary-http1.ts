@@ -1,14 +1,50 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { type ContextValues, Code, ConnectError } from "@connectrpc/connect";
-import type {
-  UniversalHandler,
-  UniversalServerRequest,
-  UniversalServerResponse,
+import type { DescMethodUnary, Message } from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  type HandlerContext,
+  type Interceptor,
+  type UnaryRequest,
+  type UnaryResponse,
+} from "@connectrpc/connect";
+import {
+  type Compression,
+  compressionNegotiate,
+  mergeNonProtocolHeaders,
 } from "@connectrpc/connect/protocol";
+import {
+  codeToHttpStatus,
+  contentTypeUnaryJson,
+  contentTypeUnaryProto,
+  contentTypeUnaryRegExp,
+  errorToJsonBytes,
+  headerContentType,
+  headerTimeout,
+  headerUnaryAcceptEncoding,
+  headerUnaryContentLength,
+  headerUnaryEncoding,
+  parseTimeout,
+} from "@connectrpc/connect/protocol-connect";
+import type { Clock } from "../platform/clock.ts";
+import { type CallContext, createCallContext } from "./call-context.ts";
+import { toEdgeError } from "./connect-errors.ts";
+import type { Gate } from "./gate.ts";
 import type { NodeRequest, NodeResponse } from "./http.ts";
+import type { Rpc } from "./rpc-table.ts";
+import { createUnaryCodec, JSON_OPTIONS, type UnaryCodec } from "./unary-codec.ts";
 
-/** Bodies of Connect's unary calls: one message in, one out. */
-const UNARY_TYPE = /^application\/(json|proto)\b/;
+export interface UnaryHttp1Options {
+  readonly gate: Gate;
+  readonly interceptors: readonly Interceptor[];
+  /** Ends the calls that are under way. */
+  readonly stop: AbortSignal;
+  readonly acceptCompression: Compression[];
+  readonly clock: Clock;
+  readonly requestBytesMax: number;
+  readonly responseBytesMax: number;
+}
 
 /** A POST of Connect's unary protocol over HTTP/1.1: what most clients send most of the time. */
 export interface UnaryExchange {
@@ -16,48 +52,182 @@ export interface UnaryExchange {
   readonly response: ServerResponse;
 }
 
-/**
- * Undefined for everything but {@link UnaryExchange}. The library's own way from Node to its handlers is made for
- * streams: for one message it costs half as much again as the call.
- */
+/** Answers a call. Rejects when the answer cannot be sent. */
+export type UnaryHttp1 = (exchange: UnaryExchange, rpc: Rpc, values: ContextValues) => Promise<void>;
+
+/** Smaller answers are sent as they are, also to who would take them compressed; the library's own limit. */
+const COMPRESSED_BYTES_MIN = 1_024;
+
+/** Undefined for everything but {@link UnaryExchange}. */
 export function unaryExchange(
-  handler: UniversalHandler,
+  { method }: Rpc,
   request: NodeRequest,
   response: NodeResponse,
 ): UnaryExchange | undefined {
   const isUnary =
-    handler.method.methodKind === "unary" &&
+    method.methodKind === "unary" &&
     request.method === "POST" &&
     !("stream" in request) &&
     request.headers.host !== undefined &&
-    UNARY_TYPE.test(request.headers["content-type"] ?? "");
+    contentTypeUnaryRegExp.test(request.headers["content-type"] ?? "");
   return isUnary ? { request, response: response as ServerResponse } : undefined;
 }
 
 /**
- * The request as handlers take it.
- * @param bytesMax of the body; it is not read much further, and the handler refuses what is longer.
- * @returns with a signal that is aborted when the client goes away before it has its answer
+ * Carries out Connect's unary protocol as the library does, with its parts, but without its way through streams,
+ * negotiation and linked signals, which costs more than the call.
  */
-export function unaryRequest(
-  { request, response }: UnaryExchange,
-  contextValues: ContextValues,
-  bytesMax: number,
-): UniversalServerRequest {
-  const { headers, httpVersion, method = "", url = "" } = request;
-  const abort = new AbortController();
-  response.once("close", () => {
-    if (!response.writableFinished) abort.abort(new ConnectError("the caller went away", Code.Canceled));
+export function createUnaryHttp1(options: UnaryHttp1Options): UnaryHttp1 {
+  const codecs = new WeakMap<Rpc, UnaryCodec>();
+  const underWay = new Set<CallContext>();
+  const { stop } = options;
+  stop.addEventListener("abort", () => {
+    for (const context of underWay) context.abort(stop.reason);
+  });
+  return async (exchange, rpc, values) => {
+    let codec = codecs.get(rpc);
+    if (codec === undefined) {
+      codec = createUnaryCodec(rpc.method, options);
+      codecs.set(rpc, codec);
+    }
+    const call = startCall(exchange, rpc, values, options);
+    underWay.add(call.context);
+    if (stop.aborted) call.context.abort(stop.reason);
+    const answer = await carryOut(call, codec, options);
+    underWay.delete(call.context);
+    send(exchange, call.context, answer);
+  };
+}
+
+/** A call with what its headers say. */
+interface UnaryCall {
+  readonly exchange: UnaryExchange;
+  readonly rpc: Rpc;
+  readonly context: CallContext;
+  readonly isBinary: boolean;
+  readonly timeoutError: ConnectError | undefined;
+  readonly compression: ReturnType<typeof compressionNegotiate>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string | Uint8Array;
+}
+
+function startCall(
+  exchange: UnaryExchange,
+  rpc: Rpc,
+  values: ContextValues,
+  { acceptCompression, clock }: UnaryHttp1Options,
+): UnaryCall {
+  const { request, response } = exchange;
+  const requestHeader = webHeaders(request);
+  const isBinary = /^application\/proto$/i.test(request.headers["content-type"] ?? "");
+  const timeout = parseTimeout(requestHeader.get(headerTimeout), Number.MAX_SAFE_INTEGER);
+  const context = createCallContext({
+    method: rpc.method,
+    protocolName: "connect",
+    url: `http://${request.headers.host ?? ""}${request.url ?? ""}`,
+    requestHeader,
+    timeoutMs: timeout.timeoutMs,
+    values,
+    clock,
+  });
+  context.responseHeader.set(headerContentType, isBinary ? contentTypeUnaryProto : contentTypeUnaryJson);
+  response.on("close", () => {
+    if (!response.writableFinished) context.abort(goneError());
   });
   return {
-    httpVersion,
-    method,
-    url: `http://${headers.host ?? ""}${url}`,
-    header: webHeaders(request),
-    body: { [Symbol.asyncIterator]: () => wholeBody(request, bytesMax) },
-    signal: abort.signal,
-    contextValues,
+    exchange,
+    rpc,
+    context,
+    isBinary,
+    timeoutError: timeout.error,
+    compression: compressionNegotiate(
+      acceptCompression,
+      requestHeader.get(headerUnaryEncoding),
+      requestHeader.get(headerUnaryAcceptEncoding),
+      headerUnaryAcceptEncoding,
+    ),
   };
+}
+
+async function carryOut(call: UnaryCall, codec: UnaryCodec, options: UnaryHttp1Options): Promise<Answer> {
+  const { context, compression, isBinary } = call;
+  const { responseHeader } = context;
+  let answer: Answer;
+  try {
+    // What the gate refuses is not read.
+    await options.gate(context);
+    if (compression.error !== undefined) throw compression.error;
+    if (call.timeoutError !== undefined) throw call.timeoutError;
+    let bytes = await readAll(call.exchange.request, options.requestBytesMax);
+    if (compression.request !== null)
+      bytes = await compression.request.decompress(bytes, options.requestBytesMax);
+    const output = await invoke(call.rpc, context, codec.parse(bytes, isBinary), options.interceptors);
+    answer = { status: 200, body: codec.serialize(output, isBinary) };
+  } catch (thrown) {
+    context.abort(thrown);
+    const error =
+      thrown instanceof ConnectError
+        ? thrown
+        : new ConnectError("internal error", Code.Internal, undefined, undefined, thrown);
+    // What the library says by itself has no reason with it.
+    const edge = error.details.length > 0 ? error : toEdgeError(error, "");
+    responseHeader.set(headerContentType, contentTypeUnaryJson);
+    for (const { metadata } of edge === error ? [edge] : [error, edge])
+      mergeNonProtocolHeaders(responseHeader, metadata);
+    answer = { status: codeToHttpStatus(edge.code), body: errorToJsonBytes(edge, JSON_OPTIONS) };
+  } finally {
+    context.abort();
+  }
+  if (compression.response === null || Buffer.byteLength(answer.body) < COMPRESSED_BYTES_MIN) return answer;
+  responseHeader.set(headerUnaryEncoding, compression.response.name);
+  return { ...answer, body: await compression.response.compress(Buffer.from(answer.body)) };
+}
+
+/** Runs the handler within the interceptors; what it gives of its answer is not a whole message yet. */
+async function invoke(
+  { method, run }: Rpc,
+  context: HandlerContext,
+  message: Message,
+  interceptors: readonly Interceptor[],
+): Promise<Message> {
+  const implementation = run as (message: Message, context: HandlerContext) => Promise<Message>;
+  type Unary = (request: UnaryRequest) => Promise<UnaryResponse>;
+  const last: Unary = async (request) => ({
+    stream: false,
+    service: method.parent,
+    method: method as DescMethodUnary,
+    header: context.responseHeader,
+    trailer: context.responseTrailer,
+    message: await implementation(request.message, context),
+  });
+  const chain = interceptors.reduceRight((next, interceptor) => interceptor(next as never) as Unary, last);
+  const response = await chain({
+    stream: false,
+    service: method.parent,
+    method: method as DescMethodUnary,
+    requestMethod: context.requestMethod,
+    url: context.url,
+    signal: context.signal,
+    header: context.requestHeader,
+    contextValues: context.values,
+    message,
+  });
+  return response.message;
+}
+
+/** Sends the answer in one write. */
+function send({ request, response }: UnaryExchange, context: CallContext, { status, body }: Answer): void {
+  // An unread body would be taken for the next request of the connection.
+  if (!request.complete) response.setHeader("connection", "close");
+  const headers: string[] = [];
+  for (const [name, value] of context.responseHeader) headers.push(name, value);
+  for (const [name, value] of context.responseTrailer) headers.push(`trailer-${name}`, value);
+  headers.push(headerUnaryContentLength, String(Buffer.byteLength(body)));
+  response.writeHead(status, headers);
+  response.end(body);
 }
 
 /** Headers as they came, repeated ones joined. */
@@ -68,18 +238,7 @@ function webHeaders({ rawHeaders }: IncomingMessage): Headers {
   return header;
 }
 
-/** The body in one piece, or more of it than is taken. Nothing is read before it is asked for. */
-function wholeBody(request: IncomingMessage, bytesMax: number): AsyncIterator<Uint8Array> {
-  let isRead = false;
-  return {
-    next: async () => {
-      if (isRead) return { done: true, value: undefined };
-      isRead = true;
-      return { done: false, value: await readAll(request, bytesMax) };
-    },
-  };
-}
-
+/** The body in one piece, or more of it than is taken: it is not read much further than `bytesMax`. */
 function readAll(request: IncomingMessage, bytesMax: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
@@ -93,19 +252,15 @@ function readAll(request: IncomingMessage, bytesMax: number): Promise<Uint8Array
       request.pause();
       done();
     });
-    request.once("end", done);
+    request.on("end", done);
     const fail = () => {
-      if (!request.readableEnded) reject(new ConnectError("the caller went away", Code.Canceled));
+      if (!request.readableEnded) reject(goneError());
     };
-    request.once("error", fail);
-    request.once("close", fail);
+    request.on("error", fail);
+    request.on("close", fail);
   });
 }
 
-/** Sends the answer in one write. */
-export async function sendUnary(response: ServerResponse, answer: UniversalServerResponse): Promise<void> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of answer.body ?? []) chunks.push(chunk);
-  response.writeHead(answer.status, Object.fromEntries(answer.header ?? []));
-  response.end(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks));
+function goneError(): ConnectError {
+  return new ConnectError("the caller went away", Code.Canceled);
 }

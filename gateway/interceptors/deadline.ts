@@ -7,16 +7,23 @@ import { edgeError } from "../connect-errors.ts";
  * aborts the call's signal.
  */
 export function createDeadlineInterceptor(clock: Clock, deadlineMsMax: number): Interceptor {
-  return (next) => async (request) => {
+  return (next) => (request) => {
     if (request.stream) return next(request);
     return new Promise((resolve, reject) => {
       const timer = clock.setTimer(
         () => reject(edgeError("DEADLINE_EXCEEDED", `no answer within ${deadlineMsMax} ms`)),
         deadlineMsMax,
       );
-      next(request)
-        .then(resolve, reject)
-        .finally(() => timer.cancel());
+      next(request).then(
+        (response) => {
+          timer.cancel();
+          resolve(response);
+        },
+        (error: unknown) => {
+          timer.cancel();
+          reject(error);
+        },
+      );
     });
   };
 }
