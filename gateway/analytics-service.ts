@@ -28,7 +28,7 @@ import {
   topProducts,
   totalSales,
 } from "./figures.ts";
-import { fingerprint } from "./idempotency.ts";
+import { fingerprint, fingerprintForm } from "./idempotency.ts";
 import { createMailbox } from "./mailbox.ts";
 import { decodePageToken, encodePageToken, pageSizeOf } from "./page-token.ts";
 import { untilReady } from "./record-feed.ts";
@@ -36,6 +36,7 @@ import type { ServiceDeps } from "./service-deps.ts";
 
 const BUCKETS_DEFAULT = 60;
 const BUCKETS_MAX = 1_440;
+const WANTED_FORM = fingerprintForm(["cursor"]);
 
 /** Edge of the figures. */
 export function analyticsService(deps: ServiceDeps): ServiceImpl<typeof AnalyticsService> {
@@ -174,7 +175,7 @@ async function* watchFigures<D extends DescMessage, T extends MessageInitShape<D
   const watch = client.watch(ANALYTICS_KIND, AnalyticsStateSchema, tenant, key(figures), ({ sequence }) =>
     mailbox.put("changed", { sequence, atMs: clock.monotonicMs() }),
   );
-  const wanted = Buffer.from(fingerprint(schema, request, ["cursor"])).toString("base64");
+  const wanted = Buffer.from(fingerprint(schema, request, WANTED_FORM)).toString("base64");
   const name = `${tenant}/${schema.typeName}/${currency}/${wanted}`;
   const post = (notBeforeMs: number) => board.get(name, notBeforeMs, () => compute(figures));
   try {

@@ -2,15 +2,16 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { createContextValues, createHandlerContext } from "@connectrpc/connect";
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../platform/random.ts";
+import { Channel } from "../proto/gen/tradewind/order/v1/order_pb.ts";
 import {
   OrderService,
   PlaceOrderRequestSchema,
   Wait,
 } from "../proto/gen/tradewind/order/v1/order_service_pb.ts";
 import { scopeKey } from "./call-scope.ts";
-import { identifyWrite } from "./idempotency.ts";
+import { identifyWrite, writeForm } from "./idempotency.ts";
 
-const NEUTRAL = ["wait", "timeout"];
+const FORM = writeForm("wait", "timeout");
 
 function contextOf(
   headers: Record<string, string> = {},
@@ -25,7 +26,7 @@ function contextOf(
 
 function identify(init: MessageInitShape<typeof PlaceOrderRequestSchema>, context = contextOf()) {
   const request = create(PlaceOrderRequestSchema, { customerId: "c-1", ...init });
-  return identifyWrite(PlaceOrderRequestSchema, request, context, seededRandom(1), NEUTRAL);
+  return identifyWrite(PlaceOrderRequestSchema, request, context, seededRandom(1), FORM);
 }
 
 describe("the key of a write", () => {
@@ -66,6 +67,26 @@ describe("the fingerprint of a request", () => {
     const one = identify({ requestId: "k", wait: Wait.HELD, metadata: { a: "1", b: "2" } });
     const two = identify({ requestId: "k", wait: Wait.SETTLED, metadata: { b: "2", a: "1" } });
     expect(one.fingerprint).toEqual(two.fingerprint);
+  });
+
+  it("stays the same from release to release", () => {
+    const { fingerprint } = identify({
+      requestId: "k",
+      customerId: "ada",
+      lines: [
+        { productId: "tea", quantity: 2 },
+        { productId: "cup", quantity: 1 },
+      ],
+      expectedTotal: { currencyCode: "EUR", minorUnits: 5n },
+      payment: { methodToken: "tok" },
+      wait: Wait.SETTLED,
+      timeout: { seconds: 5n },
+      channel: Channel.POS,
+      metadata: { b: "2", a: 'é"', Z: "" },
+    });
+    expect(Buffer.from(fingerprint).toString("hex")).toBe(
+      "95e6db9d88f111b16763c6f7b36776f50a7155585671764b3fb6a45c0480a34a",
+    );
   });
 
   it("differs with what is ordered", () => {

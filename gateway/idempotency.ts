@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import { clone, type DescMessage, type MessageShape, toJson } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
 import type { HandlerContext } from "@connectrpc/connect";
+import { type JsonForm, writeJson } from "../actors/runtime/index.ts";
 import type { Random } from "../platform/random.ts";
 import { scopeOf } from "./call-scope.ts";
 import { fieldError } from "./connect-errors.ts";
@@ -30,9 +31,21 @@ const BASE32 = "0123456789abcdefghjkmnpqrstvwxyz";
 const KEY_CHARACTERS = 26;
 const NO_FINGERPRINT = new Uint8Array(32);
 
+/** What a fingerprint is made of: all but some fields. To be made once for all requests. */
+export function fingerprintForm(without: readonly string[]): JsonForm {
+  return { kind: "canonical", without };
+}
+
+/** Form for {@link identifyWrite}: the key, and fields that say how to answer, are no part of a request's identity. */
+export function writeForm(...neutral: readonly string[]): JsonForm {
+  return fingerprintForm(["request_id", ...neutral]);
+}
+
+const WRITE_FORM = writeForm();
+
 /**
  * Reads header `Idempotency-Key` or field `request_id`, or makes a key. The scope is tenant, principal and method.
- * @param neutral fields that say how to answer and not what to do, such as `wait`: not part of the fingerprint
+ * @param form of the fingerprint, without fields that say how to answer and not what to do, such as `wait`
  * @throws ConnectError VALIDATION when the header has a bad form or differs from the field
  */
 export function identifyWrite<D extends DescMessage>(
@@ -40,7 +53,7 @@ export function identifyWrite<D extends DescMessage>(
   request: WriteRequest<D>,
   context: HandlerContext,
   random: Random,
-  neutral: readonly string[] = [],
+  form: JsonForm = WRITE_FORM,
 ): WriteIdentity {
   const given = givenKey(request.requestId, context.requestHeader.get(IDEMPOTENCY_HEADER));
   const { tenant, principal } = scopeOf(context);
@@ -50,8 +63,7 @@ export function identifyWrite<D extends DescMessage>(
   return {
     requestId: id,
     // A key that the server has just made meets no other request.
-    fingerprint:
-      digest === undefined ? NO_FINGERPRINT : fingerprint(schema, request, ["request_id", ...neutral]),
+    fingerprint: digest === undefined ? NO_FINGERPRINT : fingerprint(schema, request, form),
     actorKey: (prefix) => `${prefix}_${id}`,
     isGiven: given !== undefined,
   };
@@ -71,16 +83,22 @@ function givenKey(field: string, header: string | null): string | undefined {
   return header ?? (field === "" ? undefined : field);
 }
 
-/** SHA-256 of the request as JSON with its keys sorted, without the given fields: the same for every protocol. */
+/** SHA-256 of the request as JSON with its keys sorted, without some fields: the same for every protocol. */
 export function fingerprint<D extends DescMessage>(
   schema: D,
   request: MessageShape<D>,
-  without: readonly string[],
+  form: JsonForm,
 ): Uint8Array {
+  const json = writeJson(schema, request, form) ?? canonical(without(schema, request, form.without));
+  return hash("sha256", json, "buffer");
+}
+
+/** JSON of a request that generated code does not write. */
+function without<D extends DescMessage>(schema: D, request: MessageShape<D>, names: readonly string[]) {
   const copy = clone(schema, request);
   const view = reflect(schema, copy);
-  for (const field of schema.fields) if (without.includes(field.name)) view.clear(field);
-  return hash("sha256", canonical(toJson(schema, copy)), "buffer");
+  for (const field of schema.fields) if (names.includes(field.name)) view.clear(field);
+  return toJson(schema, copy);
 }
 
 function canonical(value: unknown): string {

@@ -16,7 +16,7 @@ import {
 import { readArchived } from "./archived-order.ts";
 import { scopeOf } from "./call-scope.ts";
 import { edgeError, notFound } from "./connect-errors.ts";
-import { identifyWrite, REPLAYED_HEADER, type WriteIdentity } from "./idempotency.ts";
+import { identifyWrite, REPLAYED_HEADER, writeForm, type WriteIdentity } from "./idempotency.ts";
 import { remainingMs } from "./interceptors/deadline.ts";
 import { listRecords } from "./listing.ts";
 import { historyOf } from "./order-history.ts";
@@ -32,6 +32,8 @@ import { orderView } from "./views.ts";
 const WAIT_MS_DEFAULT = 10_000;
 /** Kept back of the deadline to read the order and to answer with it. */
 const ANSWER_MS = 500;
+/** How far and how long to wait is no part of an order. */
+const PLACE_FORM = writeForm("wait", "timeout");
 
 /** Edge of the order domain: check, price, address, forward. Business rules live in the actor. */
 export function orderService(deps: ServiceDeps): ServiceImpl<typeof OrderService> {
@@ -91,7 +93,7 @@ export function orderService(deps: ServiceDeps): ServiceImpl<typeof OrderService
 async function placeOrder(deps: ServiceDeps, request: PlaceOrderRequest, context: HandlerContext) {
   const { tenant } = scopeOf(context);
   refuseBranch(request.branchId);
-  const identity = identifyWrite(PlaceOrderRequestSchema, request, context, deps.random, ["wait", "timeout"]);
+  const identity = identifyWrite(PlaceOrderRequestSchema, request, context, deps.random, PLACE_FORM);
   const orderId = identity.actorKey("ord");
   const wantedMs = (request.timeout === undefined ? 0 : durationMs(request.timeout)) || WAIT_MS_DEFAULT;
   const waitMs = Math.min(wantedMs, remainingMs(context, deps.limits.deadlineMsMax, ANSWER_MS));

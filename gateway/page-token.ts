@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { edgeError } from "./connect-errors.ts";
-import { fingerprint } from "./idempotency.ts";
+import { fingerprint, fingerprintForm } from "./idempotency.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 
 /** Where a list goes on: behind this entry. */
@@ -13,6 +13,7 @@ export interface ListPosition {
 type PagedRequest = { readonly pageSize: number; readonly pageToken: string };
 
 const FILTER_CHARACTERS = 12;
+const FILTER_FORM = fingerprintForm(["page_size", "page_token"]);
 
 /** Number of entries that the caller wants. */
 export function pageSizeOf({ pageSize }: PagedRequest): number {
@@ -65,7 +66,7 @@ function parse(token: string, filter: string): ListPosition | undefined {
 function filterOf<D extends DescMessage>(schema: D, request: MessageShape<D>): string {
   const hash = createHash("sha256").update(schema.typeName);
   return hash
-    .update(fingerprint(schema, request, ["page_size", "page_token"]))
+    .update(fingerprint(schema, request, FILTER_FORM))
     .digest("base64url")
     .slice(0, FILTER_CHARACTERS);
 }

@@ -19,7 +19,7 @@ import {
 import { readArchived } from "./archived-order.ts";
 import { scopeOf } from "./call-scope.ts";
 import { edgeError, notFound } from "./connect-errors.ts";
-import { identifyWrite } from "./idempotency.ts";
+import { identifyWrite, writeForm } from "./idempotency.ts";
 import { remainingMs } from "./interceptors/deadline.ts";
 import { listRecords } from "./listing.ts";
 import { decodePageToken, encodePageToken, pageSizeOf } from "./page-token.ts";
@@ -30,6 +30,7 @@ import { orderKeyOf, paymentView, refundView } from "./views.ts";
 const PAYMENT_KIND = "payment";
 /** Kept back of the deadline to read the payment and to answer with it. */
 const ANSWER_MS = 500;
+const PAY_FORM = writeForm("timeout");
 
 /** Edge of the payments. */
 export function paymentService(deps: ServiceDeps): ServiceImpl<typeof PaymentService> {
@@ -91,7 +92,7 @@ async function listPayments(deps: ServiceDeps, request: ListPaymentsRequest, con
 async function payOrder(deps: ServiceDeps, request: PayOrderRequest, context: HandlerContext) {
   const { tenant } = scopeOf(context);
   const { orderId, payment, timeout } = request;
-  const identity = identifyWrite(PayOrderRequestSchema, request, context, deps.random, ["timeout"]);
+  const identity = identifyWrite(PayOrderRequestSchema, request, context, deps.random, PAY_FORM);
   const waitMs = timeout === undefined ? 0 : durationMs(timeout);
   const timeoutMs = Math.min(waitMs, remainingMs(context, deps.limits.deadlineMsMax, ANSWER_MS));
   const message = { methodToken: payment?.methodToken ?? "", wait: waitMs > 0 };

@@ -22,6 +22,10 @@ export type {
   StoredEvent,
   Watch,
 } from "./client.ts";
+export { create } from "./codec/create.ts";
+export { readJson } from "./codec/read-json.ts";
+export { writeJson } from "./codec/write-json.ts";
+export type { JsonForm } from "./codec/compile-json-writer.ts";
 export { LIMITS } from "./limits.ts";
 export { startWorker } from "./worker/worker.ts";
 export type { Bus } from "./bus/bus.ts";
