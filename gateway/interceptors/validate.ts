@@ -3,6 +3,7 @@ import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator, type Violation } from "@bufbuild/protovalidate";
 import type { Interceptor } from "@connectrpc/connect";
 import { edgeError } from "../connect-errors.ts";
+import { type QuickCheck, quickCheck } from "./quick-check.ts";
 
 /** Violations named in one error; a request with more has other worries. */
 const VIOLATIONS_MAX = 32;
@@ -14,9 +15,14 @@ const VIOLATIONS_MAX = 32;
  */
 export function createValidateInterceptor(methods: readonly DescMethod[]): Interceptor {
   const validator = createValidator({ regexMatch: matches });
-  for (const { input } of methods) validator.validate(input, create(input));
+  const quickChecks = new Map<DescMessage, QuickCheck | undefined>();
+  for (const { input } of methods) {
+    validator.validate(input, create(input));
+    quickChecks.set(input, quickCheck(input));
+  }
 
   const check = (schema: DescMessage, message: Message) => {
+    if (quickChecks.get(schema)?.(message) === true) return;
     const result = validator.validate(schema, message);
     if (result.kind === "error") throw edgeError("INTERNAL", "internal error", { cause: result.error });
     if (result.kind === "invalid") throw violationError(result.violations);
