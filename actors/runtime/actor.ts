@@ -124,13 +124,18 @@ function isUnary(method: DescMethod): method is DescMethodUnary {
   return method.methodKind === "unary";
 }
 
+const kinds = new Map<DescService, string>();
+
 /** Kind of an actor service, by the package convention. */
 export function kindOf(service: DescService): string {
+  const known = kinds.get(service);
+  if (known !== undefined) return known;
   const [, , kind] = service.typeName.split(".");
   assert(
     kind && service.typeName.startsWith("tradewind.actors."),
     `${service.typeName} is not an actor service`,
   );
+  kinds.set(service, kind);
   return kind;
 }
 

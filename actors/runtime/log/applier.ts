@@ -128,7 +128,7 @@ export class Applier {
   #isLoaded(refs: readonly RecordRef[]): boolean {
     let isLoaded = true;
     for (const ref of refs) {
-      if (this.#options.store.get(ref.name) !== undefined) continue;
+      if (this.#options.store.find(ref) !== undefined) continue;
       this.#options.store.want(ref);
       isLoaded = false;
     }
@@ -247,7 +247,7 @@ export class Applier {
       return [];
     }
     const { store } = this.#options;
-    const record = store.get(ref.name) ?? store.add(ref);
+    const record = store.find(ref) ?? store.add(ref);
     const result = applyEntry(definition, record, entry, env, this.isCareful);
     if (result.kind === "applied" || (result.kind === "failed" && result.changed)) draft.change(record);
     else record.rest(); // a timer that has nothing to do any more must not leave its record decoded

@@ -72,7 +72,7 @@ export class LogOwner {
     this.queue.push(input);
     this.#parts.local?.heard(input);
     for (const ref of this.#parts.applier.refsOf(input))
-      if (this.#parts.store.get(ref.name) === undefined) this.#parts.store.want(ref);
+      if (this.#parts.store.find(ref) === undefined) this.#parts.store.want(ref);
     this.#wake.now();
   }
 

@@ -11,9 +11,10 @@ export interface RecordId {
   readonly key: string;
 }
 
-/** A record's address with its name, which is hashed once. */
+/** A record's address with its name, and the record once it was found: names are long, and looking one up is dear. */
 export interface RecordRef extends RecordId {
   readonly name: string;
+  record?: MemoryRecord | undefined;
 }
 
 export function refOf({ kind, tenant, key }: RecordId): RecordRef {
@@ -78,9 +79,22 @@ export class RecordStore {
     return record;
   }
 
+  /** The same as {@link get}, which the reference remembers. */
+  find(ref: RecordRef): MemoryRecord | undefined {
+    const { record } = ref;
+    if (record === undefined || record.isForgotten) {
+      ref.record = this.get(ref.name);
+      return ref.record;
+    }
+    record.isUsed = true;
+    return record;
+  }
+
   /** Adds a record that cannot exist in the bucket, or one that replay has read. */
   add(id: RecordId, committed?: Uint8Array): MemoryRecord {
     const record = new MemoryRecord(id.kind, id.tenant, id.key, committed);
+    const before = this.#records.get(record.name);
+    if (before !== undefined) before.isForgotten = true;
     this.#records.set(record.name, record);
     return record;
   }
@@ -131,6 +145,7 @@ export class RecordStore {
       if (this.#dirty.has(record) || record.isHeld) continue;
       this.#records.delete(name);
       if (record.isUsed) this.#records.set(name, record); // comes round again in this loop
+      else record.isForgotten = true;
       record.isUsed = false;
     }
   }

@@ -41,6 +41,8 @@ export class MemoryRecord {
   isHeld = false;
   /** Asked for since room was made the last time. */
   isUsed = false;
+  /** The store has let go of it, or has another one in its place. */
+  isForgotten = false;
   /** Encoding of the working version; undefined when stale. */
   #bytes: Uint8Array | undefined;
   #working: Working | undefined;
