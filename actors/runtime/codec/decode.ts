@@ -1,6 +1,6 @@
 import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { decoderSource, type Decoder, type DecoderHelpers } from "./compile-decoder.ts";
-import { generate } from "./wire.ts";
+import { generate, HALVES } from "./wire.ts";
 
 /** Texts up to this length are put together by a loop: a native call costs more. */
 const SHORT_LENGTH_MAX = 6;
@@ -58,41 +58,46 @@ function varint(bytes: Buffer, start: number): number {
   return value + last * 0x1000_0000;
 }
 
-function uint64(bytes: Buffer, start: number): bigint {
+/** 64 bits into their halves, since arithmetic of bigints is slow. */
+function halves(bytes: Buffer, start: number): void {
   let at = start;
   let low = 0;
-  for (let factor = 1, i = 0; i < 7; i++, factor *= 128) {
+  let high = 0;
+  for (let shift = 0; ; shift += 7) {
     const byte = bytes[at++] ?? leave();
-    low += (byte & 127) * factor;
-    if (byte < 128) {
-      HELPERS.at = at;
-      return BigInt(low);
-    }
+    if (shift < 32) low |= (byte & 127) << shift;
+    if (shift === 28) high = (byte & 127) >>> 4;
+    else if (shift > 28) high |= (byte & 127) << (shift - 32);
+    if (byte < 128) break;
+    if (shift === 63) leave();
   }
-  let value = BigInt(low);
-  for (let shift = 49n; shift < 70n; shift += 7n) {
-    const byte = bytes[at++] ?? leave();
-    value |= BigInt(byte & 127) << shift;
-    if (byte < 128) {
-      HELPERS.at = at;
-      return BigInt.asUintN(64, value);
-    }
-  }
-  return leave();
+  HELPERS.at = at;
+  HALVES.set(low, high);
+}
+
+function uint64(bytes: Buffer, start: number): bigint {
+  halves(bytes, start);
+  return HALVES.unsigned[0] ?? 0n;
+}
+
+function int64(bytes: Buffer, start: number): bigint {
+  halves(bytes, start);
+  return HALVES.signed[0] ?? 0n;
 }
 
 const HELPERS: DecoderHelpers = {
   at: 0,
   varint,
   uint64,
-  int64: (bytes, at) => BigInt.asIntN(64, uint64(bytes, at)),
+  int64,
   signed: (bytes, at) => {
     const first = bytes[at] ?? leave();
     if (first < 128) {
       HELPERS.at = at + 1;
       return first;
     }
-    return Number(BigInt.asIntN(32, uint64(bytes, at)));
+    halves(bytes, at);
+    return HALVES.low() | 0;
   },
   text: (bytes, at, end) => {
     if (end - at <= SHORT_LENGTH_MAX) {

@@ -1,12 +1,11 @@
 import { toBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { BytesPool } from "./bytes-pool.ts";
 import { encoderSource, type Encoder, type EncoderHelpers } from "./compile-encoder.ts";
-import { generate } from "./wire.ts";
+import { generate, HALVES } from "./wire.ts";
 
 /** Texts up to this length are copied by a loop: a native call costs more. */
 const LOOP_LENGTH_MAX = 48;
 const INITIAL_BYTES = 65_536;
-const SAFE_MAX = 9_007_199_254_740_991n;
 
 const encoders = new WeakMap<DescMessage, Encoder | null>();
 let buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
@@ -63,12 +62,18 @@ function varint(bytes: Buffer, start: number, value: number): number {
   return at;
 }
 
+/** 64 bits: arithmetic of bigints is slow, that of their halves is not. */
 function big(bytes: Buffer, start: number, value: bigint): number {
-  if (value >= 0n && value <= SAFE_MAX) return varint(bytes, start, Number(value));
+  HALVES.unsigned[0] = value;
+  let low = HALVES.low();
+  let high = HALVES.high();
   let at = start;
-  let rest = BigInt.asUintN(64, value);
-  for (; rest > 127n; rest >>= 7n) bytes[at++] = Number(rest & 127n) | 128;
-  bytes[at++] = Number(rest);
+  for (; high > 0; high >>>= 7) {
+    bytes[at++] = (low & 127) | 128;
+    low = ((low >>> 7) | (high << 25)) >>> 0;
+  }
+  for (; low > 127; low >>>= 7) bytes[at++] = (low & 127) | 128;
+  bytes[at++] = low;
   return at;
 }
 

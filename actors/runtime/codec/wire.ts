@@ -7,6 +7,23 @@ export const DELIMITED = 2;
 
 const IMPLICIT_PRESENCE = 2;
 
+const halfBytes = new ArrayBuffer(8);
+const halves = new Uint32Array(halfBytes);
+/** Every platform of Node has the low half first but one; there it is the other way round. */
+const [LOW, HIGH] = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1 ? [0, 1] : [1, 0];
+
+/** One number of 64 bits, as a bigint and as two halves. */
+export const HALVES = Object.freeze({
+  unsigned: new BigUint64Array(halfBytes),
+  signed: new BigInt64Array(halfBytes),
+  low: (): number => halves[LOW] ?? 0,
+  high: (): number => halves[HIGH] ?? 0,
+  set: (low: number, high: number): void => {
+    halves[LOW] = low;
+    halves[HIGH] = high;
+  },
+});
+
 /** Fields of proto3 without `optional`: a default value is not written. */
 export function isImplicit(field: DescField): boolean {
   return field.presence === IMPLICIT_PRESENCE;
