@@ -18,26 +18,27 @@ const pool = new BytesPool();
  * or with unknown fields, go the general way.
  */
 export function encode<D extends DescMessage>(schema: D, message: MessageShape<D>): Uint8Array {
-  let encoder = encoders.get(schema);
-  if (encoder === undefined) encoder = compile(schema);
-  if (encoder === null) return toBinary(schema, message);
   for (;;) {
-    const end = write(encoder, message);
+    const end = encodeAt(schema, message, buffer, 0);
     if (end === UNKNOWN) return toBinary(schema, message);
     if (end <= buffer.length) return pool.copy(buffer, end);
     buffer = Buffer.allocUnsafeSlow(Math.max(buffer.length * 2, end));
   }
 }
 
-const UNKNOWN = -1;
+/** Stands for a message that only the general encoder can write. */
+export const UNKNOWN = -1;
 
-/** Where the message ends, also where that is past the end of the buffer. */
-function write(encoder: Encoder, message: object): number {
+/** Writes from `at` on. @returns where the message ends, also where that is past the end of the buffer, or UNKNOWN */
+export function encodeAt(schema: DescMessage, message: object, bytes: Buffer, at: number): number {
+  let encoder = encoders.get(schema);
+  if (encoder === undefined) encoder = compile(schema);
+  if (encoder === null) return UNKNOWN;
   try {
-    return encoder(buffer, 0, message as never);
+    return encoder(bytes, at, message as never);
   } catch (error) {
     if (error === HAS_UNKNOWN) return UNKNOWN;
-    if (error === TOO_SMALL) return buffer.length + 1;
+    if (error === TOO_SMALL) return bytes.length + 1;
     throw error;
   }
 }

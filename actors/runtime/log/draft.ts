@@ -20,6 +20,7 @@ import { LIMITS } from "../limits.ts";
 import type { MemoryRecord } from "../step/record.ts";
 import type { Effects, PendingReply } from "../step/step-context.ts";
 import { encode } from "../codec/encode.ts";
+import { MessageWriter } from "../codec/message-writer.ts";
 import { create } from "../codec/create.ts";
 
 /** What every message on a log says beside its changes (J2). */
@@ -126,21 +127,27 @@ export class Draft {
     return undefined;
   }
 
+  /** The commit. Records are encoded within it, and keep their part of it as their bytes. */
   encode(head: CommitHead): Uint8Array {
-    const records = [...this.changed].map((record) => {
-      const { kind, tenant, key } = record;
-      return create(RecordChangeSchema, { kind, tenant, key, record: record.bytes() });
-    });
-    const { messages, tasks, schedules, events, deadLetters } = this;
-    return encodeCommit(head, {
-      records,
-      messages,
-      carry: [...this.carry],
-      tasks,
-      schedules,
-      events,
-      deadLetters,
-    });
+    writer.clear();
+    writer.fields(CommitSchema, create(CommitSchema, beforeRecords(head)));
+    const ends: number[] = [];
+    const lengths: number[] = [];
+    for (const record of this.changed) {
+      lengths.push(writeChange(record));
+      ends.push(writer.length);
+    }
+    const { messages, carry, tasks, schedules, events, deadLetters } = this;
+    const effects = { messages, carry: [...carry], tasks, schedules, events, deadLetters };
+    writer.fields(CommitSchema, create(CommitSchema, { ...behindRecords(head), ...effects }));
+    const data = writer.take();
+    let at = 0;
+    for (const record of this.changed) {
+      const end = ends[at] ?? 0;
+      record.keepBytes(data.subarray(end - (lengths[at] ?? 0), end));
+      at++;
+    }
+    return data;
   }
 
   /** Headers that let other logs skip the commit unread. */
@@ -168,11 +175,36 @@ export class Draft {
 /** Names the logs that a commit has messages for. */
 export const TO_HEADER = "Tw-To";
 
-/** Encodes any message of a log. */
+const writer = new MessageWriter();
+/** Field 6 of `Commit` and field 4 of `RecordChange`, length-delimited. */
+const CHANGE_TAG = 0x32;
+const RECORD_TAG = 0x22;
+
+/** @returns bytes of the record, the last of what was written */
+function writeChange(record: MemoryRecord): number {
+  const { kind, tenant, key } = record;
+  const changeAt = writer.begin(CHANGE_TAG);
+  writer.fields(RecordChangeSchema, create(RecordChangeSchema, { kind, tenant, key }));
+  const recordAt = writer.begin(RECORD_TAG);
+  record.write(writer);
+  const length = writer.end(recordAt);
+  if (length === 0) writer.drop(recordAt - 1); // the record is gone
+  writer.end(changeAt);
+  return length;
+}
+
+/** Encodes any message of a log that changes no record. */
 export function encodeCommit(head: CommitHead, body: Partial<Omit<Commit, "$typeName">>): Uint8Array {
-  const { kind, id, epoch, owner, takeovers, contracts } = head;
+  return encode(
+    CommitSchema,
+    create(CommitSchema, { ...beforeRecords(head), ...behindRecords(head), ...body }),
+  );
+}
+
+/** Fields below that of the records. */
+function beforeRecords({ kind, id, epoch, owner, streams, ...head }: CommitHead) {
   const positions = [...head.positions].map(([source, { sequence, taken, whole }]) => {
-    const stream = head.streams.get(source);
+    const stream = streams.get(source);
     assert(stream, `${source} has a stream`);
     const streamCreatedMs = BigInt(stream.createdAtMs);
     return create(PositionSchema, {
@@ -183,21 +215,10 @@ export function encodeCommit(head: CommitHead, body: Partial<Omit<Commit, "$type
       streamCreatedMs,
     });
   });
-  const atMs = BigInt(head.atMs);
-  const trying = head.trying === undefined ? {} : { trying: head.trying };
-  return encode(
-    CommitSchema,
-    create(CommitSchema, {
-      kind,
-      id,
-      epoch,
-      owner,
-      positions,
-      takeovers,
-      atMs,
-      contracts,
-      ...trying,
-      ...body,
-    }),
-  );
+  return { kind, id, epoch, owner, positions };
+}
+
+/** Fields above that of the records. */
+function behindRecords({ takeovers, atMs, contracts, trying }: CommitHead) {
+  return { takeovers, atMs: BigInt(atMs), contracts, ...(trying && { trying }) };
 }

@@ -288,8 +288,8 @@ export class LogOwner {
 
   async #commit(draft: Draft): Promise<void> {
     const head = this.#head(CommitKind.COMMIT);
-    const tooLarge = draft.oversizedRecord();
     const data = draft.encode(head);
+    const tooLarge = draft.oversizedRecord();
     if (tooLarge !== undefined || data.length > LIMITS.messageBytesMax - LIMITS.headerBytesMax) {
       return this.#shrink(draft, tooLarge ?? `the commit has ${data.length} bytes`);
     }

@@ -5,16 +5,21 @@ import {
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { assert } from "../assert.ts";
 import { BytesPool } from "../codec/bytes-pool.ts";
+import type { MessageWriter } from "../codec/message-writer.ts";
 import { encode } from "../codec/encode.ts";
 import { decode } from "../codec/decode.ts";
 import { create } from "../codec/create.ts";
 
 const ABSENT = new Uint8Array(0);
+const NO_STATE = new Uint8Array(0);
+/** Field 1 of `Record`, length-delimited. */
+const STATE_TAG = 0x0a;
 /** Records stay for long, and those that come together go together. */
 const resting = new BytesPool();
 
 /** Decoded form of a record while messages are applied to it. */
 export interface Working {
+  /** All but the state's bytes. */
   readonly meta: RecordMessage;
   readonly state: Message;
 }
@@ -65,6 +70,7 @@ export class MemoryRecord {
       const meta =
         this.#bytes && this.#bytes.length > 0 ? decode(RecordSchema, this.#bytes) : create(RecordSchema);
       const state = meta.state.length > 0 ? decode(schema, meta.state) : create(schema);
+      meta.state = NO_STATE;
       this.#working = { meta, state };
     }
     return this.#working;
@@ -77,8 +83,25 @@ export class MemoryRecord {
       const { meta, state } = this.#working;
       meta.state = encode(this.#schema, state);
       this.#bytes = encode(RecordSchema, meta);
+      meta.state = NO_STATE;
     }
     return this.#bytes;
+  }
+
+  /** Writes the bytes of the working version, which are to be kept by {@link keepBytes} if they were stale. */
+  write(writer: MessageWriter): void {
+    if (this.#bytes !== undefined) return writer.bytes(this.#bytes);
+    assert(this.#working !== undefined && this.#schema !== undefined, "a changed record is open");
+    const { meta, state } = this.#working;
+    const stateAt = writer.begin(STATE_TAG);
+    writer.fields(this.#schema, state);
+    if (writer.end(stateAt) === 0) writer.drop(stateAt - 1);
+    writer.fields(RecordSchema, meta);
+  }
+
+  /** The encoding of the working version, where it has been written. */
+  keepBytes(bytes: Uint8Array): void {
+    this.#bytes ??= bytes;
   }
 
   /** The encoding of the working version if there is one that is not stale. */
