@@ -1,8 +1,11 @@
 import {
   create,
   fromBinary,
+  fromJsonString,
   ScalarType,
   toBinary,
+  toJson,
+  toJsonString,
   type DescField,
   type DescMessage,
   type Message,
@@ -22,6 +25,7 @@ import { create as quickCreate } from "./create.ts";
 import { decode } from "./decode.ts";
 import { encodeBundle } from "./encode-bundle.ts";
 import { encode } from "./encode.ts";
+import { decodeJson, encodeJson } from "./json.ts";
 
 const text = fc.oneof(
   fc.string({ maxLength: 60 }),
@@ -91,6 +95,11 @@ const schemas = [
   file_tradewind_actors_analytics_v1_analytics_state,
   file_tradewind_actors_sim_v1_sim_actor,
   file_tradewind_actors_runtime_v1_journal,
+  file_tradewind_actors_order_v1_order_state,
+  file_tradewind_actors_order_v1_order_events,
+].flatMap(({ messages }) => messages);
+
+const events = [
   file_tradewind_actors_order_v1_order_state,
   file_tradewind_actors_order_v1_order_events,
 ].flatMap(({ messages }) => messages);
@@ -172,6 +181,64 @@ function outcomeOf(run: () => unknown): unknown {
     return String(error);
   }
 }
+
+const broken = (json: unknown): fc.Arbitrary<unknown> =>
+  fc.constantFrom(
+    null,
+    5,
+    -0,
+    1.5,
+    "",
+    "7",
+    "-7",
+    "007",
+    "1e3",
+    "\ud800",
+    "9223372036854775808",
+    true,
+    [],
+    [null],
+    {},
+    json,
+  );
+
+describe("the JSON of messages", () => {
+  it.each(events.map((schema) => [schema.typeName, schema] as const))(
+    "writes and reads %s as protobuf does",
+    (_, schema) => {
+      fc.assert(
+        fc.property(anyMessage(schema, 3), (message) => {
+          const text = toJsonString(schema, message);
+          expect(encodeJson(schema, message)).toBe(text);
+          expect(decodeJson(schema, text)).toEqual(fromJsonString(schema, text));
+        }),
+        { numRuns: 60 },
+      );
+    },
+  );
+
+  it.each(events.map((schema) => [schema.typeName, schema] as const))(
+    "takes and refuses other values in the fields of %s as protobuf does",
+    (_, schema) => {
+      const names = [
+        ...schema.fields.flatMap(({ name, jsonName }) => [name, jsonName]),
+        "unknown",
+        "__proto__",
+      ];
+      const changed = fc.tuple(anyMessage(schema, 2), fc.constantFrom(...names)).chain(([message, name]) => {
+        const json = toJson(schema, message) as Record<string, unknown>;
+        return broken(json[name]).map((value) => JSON.stringify({ ...json, [name]: value }));
+      });
+      fc.assert(
+        fc.property(changed, (text) => {
+          const general = () => fromJsonString(schema, text, { ignoreUnknownFields: true });
+          expect(outcomeOf(() => decodeJson(schema, text))).toEqual(outcomeOf(general));
+        }),
+        { numRuns: 100 },
+      );
+    },
+  );
+});
 
 describe("the encoder", () => {
   it.each(schemas.map((schema) => [schema.typeName, schema] as const))(

@@ -1,4 +1,4 @@
-import { fromJson, type DescMessage, type JsonValue, type Message } from "@bufbuild/protobuf";
+import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { EntrySchema, type Entry } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { ActorDefinition } from "../actor.ts";
 import { assert } from "../assert.ts";
@@ -16,6 +16,7 @@ import { undoTo, type DeadReason, type StepEnv } from "../step/step-run.ts";
 import { LIST_KIND, TRIM_KIND, type Effects } from "../step/step-context.ts";
 import type { Topology } from "../topology.ts";
 import { create } from "../codec/create.ts";
+import { decodeJson } from "../codec/json.ts";
 
 /** What an applier needs. */
 export interface ApplierOptions {
@@ -38,6 +39,7 @@ export interface ApplierOptions {
 /** How one call of {@link Applier.fill} ended. */
 export type Filled = "all" | "full" | "cold" | "release";
 
+type Follower = { readonly projection: ProjectionDefinition; readonly handler: ProjectionHandler };
 type EventBody = Extract<Input["body"], { case: "event" }>;
 
 const CRASHED = "its owners died applying it";
@@ -57,10 +59,7 @@ export class Applier {
   #refused: string | undefined;
   /** True: each step can be undone alone. False: one that fails behind another on its record ends the run. */
   isCareful = false;
-  readonly #handlersByType = new Map<
-    string,
-    { projection: ProjectionDefinition; handler: ProjectionHandler }[]
-  >();
+  readonly #handlersByType = new Map<string, Follower[]>();
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -389,7 +388,7 @@ function eventOf({ decoded, json }: EventBody, handler: ProjectionHandler): Mess
   if (decoded.has(handler)) return decoded.get(handler);
   let event: Message | undefined;
   try {
-    event = fromJson(handler.event, JSON.parse(json) as JsonValue, { ignoreUnknownFields: true });
+    event = decodeJson(handler.event, json);
   } catch {
     event = undefined;
   }

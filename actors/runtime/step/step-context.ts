@@ -1,10 +1,9 @@
-import {
-  toJsonString,
-  type DescMessage,
-  type DescMethodUnary,
-  type Message,
-  type MessageInitShape,
-  type MessageShape,
+import type {
+  DescMessage,
+  DescMethodUnary,
+  Message,
+  MessageInitShape,
+  MessageShape,
 } from "@bufbuild/protobuf";
 import {
   EntrySchema,
@@ -27,6 +26,7 @@ import { assert } from "../assert.ts";
 import { LIMITS } from "../limits.ts";
 import type { TaskQueue } from "../task-queue.ts";
 import { encode } from "../codec/encode.ts";
+import { encodeJson } from "../codec/json.ts";
 import { create } from "../codec/create.ts";
 
 /** Kind of the records that hold list pages; the runtime's own. */
@@ -180,7 +180,7 @@ export class StepContext implements ActorContext<DescMessage> {
   emit<E extends DescMessage>(schema: E, message: MessageInitShape<E>): void {
     this.id();
     const { kind, entry } = this.#input;
-    const json = Buffer.from(toJsonString(schema, create(schema, message)));
+    const json = Buffer.from(encodeJson(schema, create(schema, message)));
     assert(json.length <= LIMITS.bodyBytesMax, `an event has at most ${LIMITS.bodyBytesMax} bytes`);
     this.effects.events.push(
       create(EventSchema, {
