@@ -54,6 +54,8 @@ export class RunningTask {
   readonly #delivery: Delivery;
   /** Of the attempt: its timeout, or the end of the process. */
   readonly #abort = new AbortController();
+  /** Ends the attempt under way. Not a listener of the signal: those cost more than the rest of an attempt. */
+  #endAttempt: ((reason: Error) => void) | undefined;
   #isStopping = false;
   readonly #log: Logger;
 
@@ -91,7 +93,12 @@ export class RunningTask {
   /** The process ends: the handler is told, and the task goes to another worker. */
   abort(): void {
     this.#isStopping = true;
-    this.#abort.abort(new Error("the worker is shutting down"));
+    this.#end(new Error("the worker is shutting down"));
+  }
+
+  #end(reason: Error): void {
+    this.#abort.abort(reason);
+    this.#endAttempt?.(reason);
   }
 
   /** A task that is not readable names no actor: the actor hears of it at the task's deadline. */
@@ -127,13 +134,13 @@ export class RunningTask {
       return { kind: "hopeless", error: `the task is no ${queue.input.typeName}: ${textOf(error)}` };
     }
     const { timeoutMs } = queue.retry;
-    const onTimeout = () => this.#abort.abort(new Error(`no result within ${timeoutMs} ms`));
+    const onTimeout = () => this.#end(new Error(`no result within ${timeoutMs} ms`));
     const timer = this.#options.clock.setTimer(onTimeout, timeoutMs);
     const { signal } = this.#abort;
     const { id: taskId, tenant, key, trace } = task;
     try {
       const running = this.#service.handle(message, { taskId, tenant, key, attempt, signal, trace });
-      const output = create(queue.output, await settledOrAborted(running, signal));
+      const output = create(queue.output, await this.#settledOrEnded(running));
       const body = encode(queue.output, output);
       if (body.length <= LIMITS.bodyBytesMax) return { kind: "done", body };
       return {
@@ -145,6 +152,16 @@ export class RunningTask {
     } finally {
       timer.cancel();
     }
+  }
+
+  /** The result, or the reason of the end: a handler that ignores its signal holds nothing up. */
+  #settledOrEnded<T>(running: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const { signal } = this.#abort;
+      if (signal.aborted) reject(signal.reason);
+      this.#endAttempt = reject;
+      running.then(resolve, reject);
+    });
   }
 
   async #finish(task: Task, result: Attempt): Promise<void> {
@@ -211,16 +228,6 @@ export class RunningTask {
     if (outcome.kind === "stored") this.#delivery.ack();
     else this.#delivery.nak(NAK_DELAY_MS_MAX);
   }
-}
-
-/** The result, or the abort's reason: a handler that ignores its signal holds nothing up. */
-function settledOrAborted<T>(running: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
-    running.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 }
 
 function textOf(error: unknown): string {
