@@ -140,9 +140,9 @@ export class PaymentSimulator {
       return steeringOf(methodToken, call.operation) ?? {};
     const { successRate, timeoutRate, unreachableRate } = this.settings;
     return {
-      ...(share(call.key, "outcome") >= successRate && { decline: "card_declined" }),
-      ...(share(call.key, "timeout") < timeoutRate && { silentCalls: 1 }),
-      ...(share(call.key, "unreachable") < unreachableRate && { unreachableCalls: 1 }),
+      ...(!isAmong(call.key, "outcome", successRate) && { decline: "card_declined" }),
+      ...(isAmong(call.key, "timeout", timeoutRate) && { silentCalls: 1 }),
+      ...(isAmong(call.key, "unreachable", unreachableRate) && { unreachableCalls: 1 }),
     };
   }
 
@@ -171,7 +171,7 @@ export class PaymentSimulator {
       currency,
       methodToken,
       status: isApproved ? "approved" : "declined",
-      ref: isApproved ? `sim_${++this.#count}_${share(key, "ref").toString(36).slice(2, 10)}` : "",
+      ref: isApproved ? `sim_${++this.#count}_${nowMs.toString(36)}` : "",
       code: verdict ?? "",
       text: isApproved ? "" : `the simulator declines: ${verdict}`,
       atMs: nowMs,
@@ -225,7 +225,8 @@ export class PaymentSimulator {
   }
 }
 
-/** A number in [0, 1) that depends on the key and the purpose alone. */
-function share(key: string, purpose: string): number {
-  return createHash("sha256").update(`${purpose}/${key}`).digest().readUInt32BE(0) / 2 ** 32;
+/** True for that share of all keys; it depends on the key and the purpose alone. */
+function isAmong(key: string, purpose: string, rate: number): boolean {
+  if (rate <= 0 || rate >= 1) return rate >= 1;
+  return createHash("sha256").update(`${purpose}/${key}`).digest().readUInt32BE(0) / 2 ** 32 < rate;
 }
