@@ -178,7 +178,8 @@ export class Applier {
   /** Applies messages within the log, first come first served; the rest is carried (J8). */
   #drain(draft: Draft, local: Entry[]): Filled {
     const { store, log } = this.#options;
-    for (const [next, entry] of local.entries()) {
+    for (let next = 0; next < local.length; next++) {
+      const entry = local[next] as Entry;
       const ref = addressed(entry, log);
       const isCold = !entry.fresh && !this.#isLoaded([ref]);
       if (isCold || draft.isFull()) {
@@ -311,12 +312,13 @@ export class Applier {
       string,
       { record: MemoryRecord; before: Uint8Array | undefined; removed: boolean }
     >();
-    const named = new Set(handler.keys(event, meta));
+    const refs = this.refsOf(input);
     const open = (key: string) => {
-      assert(named.has(key), `the projection ${projection.kind} did not name the record ${key}`);
       let entry = opened.get(key);
       if (entry === undefined) {
-        const record = store.get(recordName(projection.kind, meta.tenant, key));
+        const ref = refs.find((named) => named.key === key && named.kind === projection.kind);
+        assert(ref, `the projection ${projection.kind} did not name the record ${key}`);
+        const record = store.find(ref);
         assert(record, "the record is loaded");
         const before = this.isCareful ? record.bytes() : record.freshBytes();
         entry = { record, before, removed: false };
