@@ -16,10 +16,12 @@ export class Wake {
     if (!this.#isSet) {
       await new Promise<void>((resolve) => {
         const timer = clock.setTimer(resolve, delayMs);
-        this.#resolve = () => {
+        // Named first: a function that is written down in a property at once, V8 allocates among what lives long.
+        const end = () => {
           timer.cancel();
           resolve();
         };
+        this.#resolve = end;
       });
       this.#resolve = undefined;
     }
