@@ -239,7 +239,7 @@ export class System {
 
   #crashAtWrite(member: Member, fault: Extract<Fault, { type: "crash-at-write" }>): void {
     let left = fault.after;
-    member.process.bus.onWrite = (subject) => {
+    const onWrite = (subject: string) => {
       if (!subject.startsWith(fault.subject) || left-- > 0) return;
       member.process.bus.onWrite = undefined;
       this.#events.trace(
@@ -248,6 +248,7 @@ export class System {
       if (fault.delayMs === undefined) this.#crash(member, fault.restart);
       else this.#time.setTimer(() => this.#crash(member, fault.restart), fault.delayMs);
     };
+    member.process.bus.onWrite = onWrite;
   }
 
   #freeze(member: Member, forMs: number, timersFirst: boolean): void {
