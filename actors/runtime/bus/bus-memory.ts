@@ -30,6 +30,8 @@ export class MemoryNats {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #streams = new Map<string, MemoryStream>();
+  /** Streams that take subjects with this first token. */
+  readonly #byToken = new Map<string, MemoryStream[]>();
   readonly #consumers = new Map<string, MemoryConsumer>();
   readonly #connections = new Set<MemoryConnection>();
   /** By subject; those with wildcards apart, because each of them must be asked. */
@@ -55,6 +57,11 @@ export class MemoryNats {
       if (this.#streams.has(plan.name)) continue;
       const stream = new MemoryStream(plan, this.#clock, (...fired) => this.#fire(...fired));
       this.#streams.set(plan.name, stream);
+      for (const token of new Set(plan.subjects.map(firstToken))) {
+        const others = this.#byToken.get(token);
+        if (others === undefined) this.#byToken.set(token, [stream]);
+        else others.push(stream);
+      }
     }
   }
 
@@ -164,7 +171,8 @@ export class MemoryNats {
   }
 
   #streamOf(subject: string): MemoryStream | undefined {
-    for (const stream of this.#streams.values()) if (stream.takes(subject)) return stream;
+    const streams = this.#byToken.get(firstToken(subject));
+    if (streams !== undefined) for (const stream of streams) if (stream.takes(subject)) return stream;
     return undefined;
   }
 
@@ -194,24 +202,21 @@ export class MemoryNats {
   /** @returns how many hear it: each subscription, one of each queue group */
   #tell(message: CoreMessage): number {
     const { subject } = message;
-    const exact = this.#interests.get(subject) ?? [];
-    const wild = [...this.#wildInterests].filter((interest) => matchesSubject(interest.subject, subject));
     let heard = 0;
-    const queues = new Map<string, MemoryInterest[]>();
-    for (const interest of [...exact, ...wild]) {
+    let queues: Map<string, MemoryInterest[]> | undefined;
+    const tell = (interest: MemoryInterest) => {
       heard++;
-      if (interest.queue === undefined) {
-        interest.deliver(message);
-        continue;
-      }
+      if (interest.queue === undefined) return interest.deliver(message);
+      queues ??= new Map();
       const group = `${interest.queue} ${interest.subject}`;
       const members = queues.get(group);
       if (members === undefined) queues.set(group, [interest]);
       else members.push(interest);
-    }
-    for (const members of queues.values()) {
+    };
+    this.#interests.get(subject)?.forEach(tell);
+    for (const interest of this.#wildInterests) if (matchesSubject(interest.subject, subject)) tell(interest);
+    for (const members of queues?.values() ?? [])
       members[Math.floor(this.#random.float() * members.length)]?.deliver(message);
-    }
     return heard;
   }
 
@@ -238,4 +243,9 @@ export class MemoryNats {
     const againMs = this.faults.firesAgainAfterMs(subject);
     if (againMs !== undefined) this.#clock.setTimer(fire, againMs);
   }
+}
+
+function firstToken(subject: string): string {
+  const end = subject.indexOf(".");
+  return end < 0 ? subject : subject.slice(0, end);
 }

@@ -96,18 +96,20 @@ export function randomFaults(random: Random, rates: FaultRates): MemoryFaults {
   const wayMs = () => Math.ceil(random.float() * (hits(slowRate) ? slowMsMax : delayMsMax));
   return {
     operation: ({ kind }) => {
-      const fate = { requestDelayMs: wayMs(), replyDelayMs: wayMs() };
+      const requestDelayMs = wayMs();
+      const replyDelayMs = wayMs();
       if (kind === "publish" || kind === "request")
-        return { ...fate, isRequestLost: hits(rates.coreLostRate) };
-      if (hits(rates.lostRequestRate)) return { ...fate, isRequestLost: true };
-      if (hits(rates.lostReplyRate)) return { ...fate, isReplyLost: true };
-      if (kind !== "append" && kind !== "batch") return fate;
+        return { requestDelayMs, replyDelayMs, isRequestLost: hits(rates.coreLostRate) };
+      if (hits(rates.lostRequestRate)) return { requestDelayMs, replyDelayMs, isRequestLost: true };
+      if (hits(rates.lostReplyRate)) return { requestDelayMs, replyDelayMs, isReplyLost: true };
+      if (kind !== "append" && kind !== "batch") return { requestDelayMs, replyDelayMs };
       if (hits(lateRate)) return { lateMs: Math.ceil(random.float() * lateMsMax) };
-      return hits(rates.inFlightRate) ? { ...fate, isInFlight: true } : fate;
+      return { requestDelayMs, replyDelayMs, isInFlight: hits(rates.inFlightRate) };
     },
     delivery: ({ kind }) => {
       const isReset = hits(kind === "core" ? rates.coreLostRate : resetRate);
-      return { delayMs: wayMs(), ...(isReset ? { resetMs: Math.ceil(random.float() * resetMsMax) } : {}) };
+      const delayMs = wayMs();
+      return isReset ? { delayMs, resetMs: Math.ceil(random.float() * resetMsMax) } : { delayMs };
     },
     staleChanges: () => {
       if (!hits(staleRate)) return 0;

@@ -52,11 +52,11 @@ export class MemoryReader implements Subscription {
   pump(): void {
     const { server } = this.#connection;
     if (this.#isClosed || this.#isSending || !server.isRunning()) return;
-    const batch = this.#collect();
-    if (batch.messages.length === 0 && this.#wasCaughtUp) {
-      this.#next = batch.next; // what does not match is looked at once
+    if (this.#wasCaughtUp && this.#stream.next(this.#next, this.#matches) === undefined) {
+      this.#next = this.#stream.lastSequence + 1; // what does not match is looked at once
       return;
     }
+    const batch = this.#collect();
     this.#isSending = true;
     const { delayMs = 0, resetMs } =
       server.faults().delivery({

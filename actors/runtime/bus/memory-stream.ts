@@ -264,12 +264,11 @@ export class MemoryStream {
     if (schedule !== undefined && !this.takes(schedule.target))
       return refused("the schedule's target is elsewhere");
     if (ttlSeconds !== undefined && !this.#plan.ttl) return refused("time to live is off");
-    const freed =
-      last !== undefined && this.#plan.messagesPerSubjectMax === 1 ? this.#bytesOf(last.sequence) : 0;
-    const over = this.#bytes + bytesBefore + sizeOf(message) - freed > this.#plan.bytesMax;
-    if (over && this.#plan.discardNew)
-      return { kind: "refused", full: true, reason: "maximum bytes exceeded" };
-    return undefined;
+    const { bytesMax, discardNew, messagesPerSubjectMax } = this.#plan;
+    if (!discardNew || bytesMax === Infinity) return undefined;
+    const freed = last !== undefined && messagesPerSubjectMax === 1 ? this.#bytesOf(last.sequence) : 0;
+    const isOver = this.#bytes + bytesBefore + sizeOf(message) - freed > bytesMax;
+    return isOver ? { kind: "refused", full: true, reason: "maximum bytes exceeded" } : undefined;
   }
 
   #store(message: Append): number {
