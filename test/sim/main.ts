@@ -13,6 +13,7 @@ const HELP = `node .node/run.cjs test/sim/main.ts [options]
   --plants      run every planted bug until it is found, at most N seeds each
   --record      with --plants: search from the first seed on, and record what is found
   --trace       run one seed and print all that happens
+  --hash        print a hash of what each seed has stored: to be compared before and after a change
   --jobs J      threads (one for each core)
 `;
 /** Lines of a failed schedule's end. */
@@ -27,6 +28,7 @@ const { values } = parseArgs({
     plants: { type: "boolean", default: false },
     record: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
+    hash: { type: "boolean", default: false },
     jobs: { type: "string", default: String(availableParallelism()) },
     help: { type: "boolean", default: false },
   },
@@ -69,13 +71,15 @@ function summary({ schedules, elapsedMs, steps, virtualMs, commits, takeovers }:
 async function runSeeds(plant: string | undefined): Promise<boolean> {
   const first = values.from === undefined ? knownSeeds() : [];
   const all = [...first, ...Array.from({ length: seeds }, (_, i) => from + i)];
-  const { totals, failures } = await runInThreads({
+  const { totals, failures, hashes } = await runInThreads({
     seeds: all,
     plant,
     jobs,
+    isHashed: values.hash,
     failuresMax: plant === undefined ? 5 : 1,
     durationMsMax: Number(values.seconds ?? Infinity) * 1_000,
   });
+  if (values.hash) for (const seed of all) say(`${seed} ${hashes.get(seed) ?? "not run"}`);
   for (const failure of failures) say(describe(failure, plant));
   say(summary(totals));
   return failures.length === 0;

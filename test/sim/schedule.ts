@@ -5,6 +5,7 @@ import { CallError } from "../../actors/runtime/client.ts";
 import { Dice } from "./dice.ts";
 import { LIST } from "./diary-actor.ts";
 import { Epilogue } from "./epilogue.ts";
+import { historyHash } from "./history.ts";
 import { Observer } from "./observer.ts";
 import { Oracle } from "./oracle.ts";
 import { drawPlan, type Plan } from "./plan.ts";
@@ -23,6 +24,14 @@ export interface ScheduleResult {
   readonly reads: number;
   readonly violation: { readonly invariant: string; readonly detail: string } | undefined;
   readonly trace: readonly string[];
+  /** Of everything that was stored, if it was asked for. */
+  readonly hash: string;
+}
+
+/** What else is wanted of a schedule. */
+export interface ScheduleOptions {
+  readonly isTraced?: boolean;
+  readonly isHashed?: boolean;
 }
 
 /** From healing on, the system comes to rest within this. */
@@ -38,13 +47,13 @@ const TRACE_LINES_MAX = 40_000;
 const USUAL_LIMITS = { ...LIMITS };
 
 /** Runs one schedule from start to judgement. Call in a macrotask; returns when it is over. */
-export function runSchedule(seed: number, options: { readonly isTraced?: boolean } = {}): ScheduleResult {
+export function runSchedule(seed: number, options: ScheduleOptions = {}): ScheduleResult {
   const plan = drawPlan(seed);
   const { stackTraceLimit } = Error;
   if (options.isTraced !== true) Error.stackTraceLimit = 0; // errors are part of a schedule's daily life
   // The simulator's loader has left this object open; everywhere else it is frozen.
   Object.assign(LIMITS, USUAL_LIMITS, plan.limits);
-  const schedule = new Schedule(plan, options.isTraced ?? false);
+  const schedule = new Schedule(plan, options);
   try {
     return schedule.run();
   } finally {
@@ -64,13 +73,15 @@ class Schedule {
   readonly #oracle: Oracle;
   readonly #epilogue: Epilogue;
   readonly #isTraced: boolean;
+  readonly #isHashed: boolean;
   readonly #trace: string[] = [];
   #violation: ScheduleResult["violation"];
   #isDone = false;
 
-  constructor(plan: Plan, isTraced: boolean) {
+  constructor(plan: Plan, { isTraced = false, isHashed = false }: ScheduleOptions) {
     this.#plan = plan;
     this.#isTraced = isTraced;
+    this.#isHashed = isHashed;
     this.#time = new VirtualTime(new Dice(plan.seed, "ties").random);
     const report = (invariant: string, detail: string) => this.#report(invariant, detail);
     const trace = (text: () => string) => this.#note(text);
@@ -138,6 +149,7 @@ class Schedule {
       reads: this.#workload.reads,
       violation: this.#violation,
       trace: this.#trace,
+      hash: this.#isHashed ? historyHash(this.#system, this.#time) : "",
     };
   }
 

@@ -3,7 +3,7 @@ import { plant } from "./loader.ts";
 import { PLANTS } from "./plants.ts";
 import type { ThreadData } from "./threads.ts";
 
-const { plant: name, isTraced } = workerData as ThreadData;
+const { plant: name, isTraced, isHashed } = workerData as ThreadData;
 const planted = PLANTS.filter((it) => it.name === name);
 if (name !== undefined && planted.length === 0) throw new Error(`there is no planted bug ${name}`);
 plant(planted);
@@ -14,7 +14,7 @@ if (port === null) throw new Error("this file runs as a thread of main.ts");
 
 /** What failed is run again with a trace: the same seed does the same. */
 function run(seed: number) {
-  const result = runSchedule(seed, { isTraced });
+  const result = runSchedule(seed, { isTraced, isHashed });
   return result.violation === undefined || isTraced ? result : runSchedule(seed, { isTraced: true });
 }
 

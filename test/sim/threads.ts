@@ -23,6 +23,7 @@ export interface Totals {
 export interface ThreadData {
   readonly plant: string | undefined;
   readonly isTraced: boolean;
+  readonly isHashed: boolean;
 }
 
 /** What to run. */
@@ -35,6 +36,7 @@ export interface RunOptions {
   /** Begins nothing more after so long; what has begun is finished. */
   readonly durationMsMax?: number;
   readonly isTraced?: boolean;
+  readonly isHashed?: boolean;
 }
 
 /** What came of it. */
@@ -44,6 +46,8 @@ export interface RunResult {
   readonly failures: readonly Failure[];
   /** Of the last schedule, if it was asked for. */
   readonly trace: readonly string[];
+  /** Of the history of each schedule, by seed, if they were asked for. */
+  readonly hashes: ReadonlyMap<number, string>;
 }
 
 /** Seeds that a thread gets at once: few enough to stop soon. */
@@ -58,15 +62,17 @@ const SPIN_CPU_MS_MAX = 5_000;
 
 /** Runs schedules on all cores: each is one synchronous program, so threads need not know of each other. */
 export async function runInThreads(options: RunOptions): Promise<RunResult> {
-  const { seeds, plant, jobs, failuresMax, durationMsMax = Infinity, isTraced = false } = options;
+  const { seeds, plant, jobs, failuresMax, durationMsMax = Infinity } = options;
+  const { isTraced = false, isHashed = false } = options;
   const startedMs = performance.now();
   const totals: Totals = { schedules: 0, elapsedMs: 0, steps: 0, virtualMs: 0, commits: 0, takeovers: 0 };
   const failures: Failure[] = [];
+  const hashes = new Map<number, string>();
   let trace: readonly string[] = [];
   let next = 0;
   const runThread = () =>
     new Promise<void>((resolve, reject) => {
-      const workerData: ThreadData = { plant, isTraced };
+      const workerData: ThreadData = { plant, isTraced, isHashed };
       const resourceLimits = { maxYoungGenerationSizeMb: NURSERY_MB };
       const thread = new Worker(new URL("thread.ts", import.meta.url), { workerData, resourceLimits });
       let seed = 0;
@@ -101,6 +107,7 @@ export async function runInThreads(options: RunOptions): Promise<RunResult> {
         if (typeof results === "number") return void (seed = results);
         for (const result of results) {
           add(totals, result);
+          hashes.set(result.seed, result.hash);
           trace = result.trace;
           const { violation } = result;
           if (violation !== undefined)
@@ -114,7 +121,7 @@ export async function runInThreads(options: RunOptions): Promise<RunResult> {
   await Promise.all(Array.from({ length: threads }, runThread));
   totals.elapsedMs = performance.now() - startedMs;
   failures.sort((a, b) => a.seed - b.seed);
-  return { totals, failures: failures.slice(0, failuresMax), trace };
+  return { totals, failures: failures.slice(0, failuresMax), trace, hashes };
 }
 
 function add(totals: Totals, { steps, virtualMs, commits, takeovers }: ScheduleResult): void {
