@@ -1,3 +1,4 @@
+import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import type { ScheduleResult } from "./schedule.ts";
 
@@ -52,8 +53,13 @@ export interface RunResult {
 
 /** Seeds that a thread gets at once: few enough to stop soon. */
 const BLOCK_SEEDS = 20;
-/** Most of what a schedule makes is garbage at its end: a large nursery is collected seldom and cheaply. */
-const NURSERY_MB = 192;
+/**
+ * All that a schedule makes is garbage at its end: a large nursery is collected seldom and cheaply. It must not start
+ * small, nor may the collector learn from what lives when a schedule is cut in two: what it then allocates among the
+ * old keeps whole schedules from being collected.
+ */
+const NURSERY_MB = 64;
+const THREAD_FLAGS = [`--min-semi-space-size=${NURSERY_MB}`, "--no-allocation-site-pretenuring"];
 
 /** Without a word for so long a thread is looked at: a schedule takes some milliseconds, with a trace some more. */
 const SILENT_MS_MAX = 5_000;
@@ -64,6 +70,7 @@ const SPIN_CPU_MS_MAX = 5_000;
 export async function runInThreads(options: RunOptions): Promise<RunResult> {
   const { seeds, plant, jobs, failuresMax, durationMsMax = Infinity } = options;
   const { isTraced = false, isHashed = false } = options;
+  for (const flag of THREAD_FLAGS) setFlagsFromString(flag);
   const startedMs = performance.now();
   const totals: Totals = { schedules: 0, elapsedMs: 0, steps: 0, virtualMs: 0, commits: 0, takeovers: 0 };
   const failures: Failure[] = [];
@@ -73,7 +80,7 @@ export async function runInThreads(options: RunOptions): Promise<RunResult> {
   const runThread = () =>
     new Promise<void>((resolve, reject) => {
       const workerData: ThreadData = { plant, isTraced, isHashed };
-      const resourceLimits = { maxYoungGenerationSizeMb: NURSERY_MB };
+      const resourceLimits = { maxYoungGenerationSizeMb: 3 * NURSERY_MB };
       const thread = new Worker(new URL("thread.ts", import.meta.url), { workerData, resourceLimits });
       let seed = 0;
       let silentSinceCpuMs: number | undefined;
