@@ -94,7 +94,12 @@ export function createRecordCache<S extends DescMessage>(options: RecordCacheOpt
   };
   return {
     get,
-    getMany: (tenant, keys) => Promise.all(keys.map((key) => get(tenant, key))),
+    getMany: (tenant, keys) => {
+      const found = keys.map((key) => cached(tenant, key));
+      return found.every((entry) => entry !== undefined)
+        ? Promise.resolve(found.map(({ state }) => state))
+        : Promise.all(keys.map((key) => get(tenant, key)));
+    },
     put,
     close: () => {
       for (const { watch } of watches.values()) watch.close();
