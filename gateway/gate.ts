@@ -89,5 +89,6 @@ function checkAdmission({ method }: HandlerContext, tenant: string, hooks: reado
 function traceOf(header: Headers, random: Random): string {
   const given = header.get("traceparent");
   if (given !== null && TRACEPARENT_FORM.test(given)) return given;
-  return `00-${random.hex(16)}-${random.hex(8)}-00`;
+  const digits = random.hex(24);
+  return `00-${digits.slice(0, 32)}-${digits.slice(32)}-00`;
 }

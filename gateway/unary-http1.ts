@@ -225,9 +225,11 @@ function send({ request, response }: UnaryExchange, context: CallContext, { stat
   const headers: string[] = [];
   for (const [name, value] of context.responseHeader) headers.push(name, value);
   for (const [name, value] of context.responseTrailer) headers.push(`trailer-${name}`, value);
-  headers.push(headerUnaryContentLength, String(Buffer.byteLength(body)));
+  const bytes = Buffer.byteLength(body);
+  headers.push(headerUnaryContentLength, String(bytes));
   response.writeHead(status, headers);
-  response.end(body);
+  // Plain ASCII goes out as it is: no other text has as many bytes as characters.
+  response.end(body, typeof body === "string" && bytes === body.length ? "latin1" : "utf8");
 }
 
 /** Headers as they came, repeated ones joined. */
