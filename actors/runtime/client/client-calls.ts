@@ -10,7 +10,7 @@ import {
   RequestSchema,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { kindOf } from "../actor.ts";
-import { assert } from "../assert.ts";
+import { assert, DefectError } from "../assert.ts";
 import type { Bus, CoreMessage, Subscription } from "../bus/bus.ts";
 import { type ActorAddress, CallError, type CallOptions, type CallResult } from "../client.ts";
 import { DomainError } from "../domain-error.ts";
@@ -43,6 +43,7 @@ const RESEND_AFTER_MS_MAX = 8_000;
 /** Deadlines and resends are looked at this often: one timer for all calls. */
 const SWEEP_EVERY_MS = 50;
 const REQUEST_ID_LENGTH_MAX = 255;
+const REQUEST_ID_LENGTH_TEXT = `request ids have 1 to ${REQUEST_ID_LENGTH_MAX} characters`;
 const BUSY_RETRY_AFTER_MS = 500;
 
 interface Call {
@@ -233,16 +234,12 @@ function requestEntry(
 ): Entry {
   const { tenant, key } = address;
   const { requestId, trace = "" } = options;
-  assert(isToken(tenant), `${JSON.stringify(tenant)} is not a tenant`);
-  assert(isKey(key), `${JSON.stringify(key)} is not a key`);
-  assert(
-    requestId.length > 0 && requestId.length <= REQUEST_ID_LENGTH_MAX,
-    `request ids have 1 to ${REQUEST_ID_LENGTH_MAX} characters`,
-  );
-  assert(
-    body.length <= LIMITS.bodyBytesMax,
-    `${method.name} has ${body.length} bytes, send at most ${LIMITS.bodyBytesMax}`,
-  );
+  // Each text is made for the one call in a million that needs it.
+  if (!isToken(tenant)) throw new DefectError(`${JSON.stringify(tenant)} is not a tenant`);
+  if (!isKey(key)) throw new DefectError(`${JSON.stringify(key)} is not a key`);
+  assert(requestId.length > 0 && requestId.length <= REQUEST_ID_LENGTH_MAX, REQUEST_ID_LENGTH_TEXT);
+  if (body.length > LIMITS.bodyBytesMax)
+    throw new DefectError(`${method.name} has ${body.length} bytes, send at most ${LIMITS.bodyBytesMax}`);
   const fingerprint = options.fingerprint ?? fingerprintOf(method, body);
   const request = create(RequestSchema, {
     id: requestId,
