@@ -112,8 +112,7 @@ export class PaymentSimulator {
   /** Performs an operation, unless its key has been seen. */
   async call(call: SimulatedCall): Promise<SimulatorAnswer> {
     const steering = this.#steering(call);
-    const calls = (this.#calls.get(call.key) ?? 0) + 1;
-    this.#calls.set(call.key, calls);
+    const calls = this.#callsOf(call, steering);
     if (calls <= (steering.unreachableCalls ?? 0)) return { kind: "unreachable" };
     if (calls <= (steering.errorCalls ?? 0)) return { kind: "error" };
     const entry = await this.#perform(call, steering);
@@ -131,6 +130,15 @@ export class PaymentSimulator {
     if (entry === undefined) return undefined;
     const isHidden = steeringOf(methodToken, entry.operation)?.hidden === true;
     return isHidden ? { kind: "silent" } : { kind: "answer", entry };
+  }
+
+  /** Calls of the key so far, where the first ones fare differently. */
+  #callsOf({ key }: SimulatedCall, steering: Steering): number {
+    const { unreachableCalls = 0, errorCalls = 0, silentCalls = 0, garbageCalls = 0 } = steering;
+    if (unreachableCalls + errorCalls + silentCalls + garbageCalls === 0) return 1;
+    const calls = (this.#calls.get(key) ?? 0) + 1;
+    this.#calls.set(key, calls);
+    return calls;
   }
 
   #steering(call: SimulatedCall): Steering {
