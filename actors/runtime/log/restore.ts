@@ -53,7 +53,8 @@ function isOpen(store: RecordStore, task: Addressed & { readonly id: string }): 
 
 /** True if the committed record has the timer armed, or is not in memory to say. */
 export function isArmed(store: RecordStore, schedule: Schedule): boolean {
-  const { kind, tenant, key } = schedule;
-  if (store.get(recordName(kind, tenant, key)) === undefined) return true;
-  return metaOf(store, schedule)?.timers.some((timer) => timer.arm === schedule.arm) ?? false;
+  const { kind, tenant, key, arm } = schedule;
+  const record = store.get(recordName(kind, tenant, key));
+  if (record === undefined) return true;
+  return record.committedMeta()?.timers.some((timer) => timer.arm === arm) ?? false;
 }
