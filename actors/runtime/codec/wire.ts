@@ -46,7 +46,7 @@ export const ABSENT = "";
 
 const ZEROS: ReadonlyMap<ScalarType, string> = new Map([
   [ScalarType.STRING, '""'],
-  [ScalarType.BYTES, "new Uint8Array(0)"],
+  [ScalarType.BYTES, "none"],
   [ScalarType.BOOL, "false"],
   [ScalarType.INT32, "0"],
   [ScalarType.UINT32, "0"],
@@ -93,7 +93,8 @@ export function generate<F>(
     functions.push(`function ${methodName(message)}(${parameters.join(", ")}) {\n${body}\n}`);
   }
   const names = Object.keys(helpers).filter((name) => name !== "at");
-  const head = `"use strict"; const { ${names.join(", ")} } = h;`;
+  // No bytes cannot be changed: all fields without any share them.
+  const head = `"use strict"; const none = new Uint8Array(0); const { ${names.join(", ")} } = h;`;
   const source = `${head}\n${functions.join("\n")}\nreturn ${methodName(schema)};`;
   // Names and numbers of our own descriptors are all that is in the source.
   // oxlint-disable-next-line typescript/no-implied-eval -- what it is for
