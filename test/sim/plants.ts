@@ -69,7 +69,7 @@ export const PLANTS: readonly Plant[] = [
     ": { subject, data: record.committed, ttlSeconds };",
     ": { subject, data: record.bytes(), ttlSeconds };",
   ),
-  planted("J8", "carry-dropped", "log/draft.ts", "carry: [...this.carry],", "carry: [],"),
+  planted("J8", "carry-dropped", "log/draft.ts", "carry: [...carry],", "carry: [],"),
   planted(
     "J8",
     "carry-after-the-inputs",
@@ -77,7 +77,7 @@ export const PLANTS: readonly Plant[] = [
     "this.#parts.applier.fill(draft, this.#carry, this.queue, this.#entriesMax)",
     "this.#parts.applier.fill(draft, [], this.queue, this.#entriesMax)",
   ),
-  planted("J9", "dead-letter-not-in-the-commit", "log/draft.ts", "events,\n      deadLetters,", "events,"),
+  planted("J9", "dead-letter-not-in-the-commit", "log/draft.ts", "events, deadLetters };", "events };"),
   planted(
     "J9",
     "redriven-letter-forgotten",
@@ -188,8 +188,14 @@ export const PLANTS: readonly Plant[] = [
     "commit.schedules.filter((schedule) => isArmed(store, schedule))",
     "commit.schedules.slice(0, 0)",
   ),
-  planted("J21", "timer-not-recorded", "log/draft.ts", "      schedules,\n", ""),
-  planted("J13", "task-not-recorded", "log/draft.ts", "      tasks,\n", ""),
+  planted(
+    "J21",
+    "timer-not-recorded",
+    "log/draft.ts",
+    "tasks, schedules, events, deadLetters };",
+    "tasks, events, deadLetters };",
+  ),
+  planted("J13", "task-not-recorded", "log/draft.ts", "[...carry], tasks,", "[...carry],"),
   planted(
     "J22",
     "answered-request-not-remembered",
