@@ -8,7 +8,7 @@ import type { Input, InputQueue, InputSource } from "./inputs.ts";
 import { LIMITS } from "../limits.ts";
 import { appendToList, trimIds, trimList } from "./lists.ts";
 import type { ProjectionDefinition, ProjectionHandler } from "../projection.ts";
-import { recordName, type MemoryRecord } from "../step/record.ts";
+import type { MemoryRecord } from "../step/record.ts";
 import { refOf, type RecordRef, type RecordStore } from "./record-store.ts";
 import { applyEntry } from "../step/step.ts";
 import { rememberCrash } from "../step/step-request.ts";
@@ -146,7 +146,7 @@ export class Applier {
   /** Firings and outcomes do not say whom they call: the record does. Looked at only while builds differ. */
   #methodOf({ kind, tenant, key, source }: Entry): string {
     if (!this.#options.hasOtherBuild()) return "";
-    const meta = this.#options.store.get(recordName(kind, tenant, key))?.committedMeta();
+    const meta = this.#options.store.get({ kind, tenant, key })?.committedMeta();
     const { case: from, value } = source;
     const timer = from === "firing" ? meta?.timers.find(({ arm }) => arm === value.arm) : undefined;
     const task = from === "outcome" ? meta?.tasks.find(({ id }) => id === value.task) : undefined;
@@ -156,7 +156,7 @@ export class Applier {
   #remember(draft: Draft, entry: Entry, env: StepEnv): void {
     const definition = this.#options.actors.get(entry.kind);
     if (entry.source.case !== "request" || definition === undefined) return;
-    const record = this.#options.store.get(recordName(entry.kind, entry.tenant, entry.key));
+    const record = this.#options.store.get(entry);
     if (record === undefined) return;
     rememberCrash(record, definition, entry.source.value, env);
     draft.change(record);

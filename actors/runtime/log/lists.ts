@@ -8,7 +8,7 @@ import {
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { assert } from "../assert.ts";
 import { LIMITS } from "../limits.ts";
-import { recordName, type MemoryRecord } from "../step/record.ts";
+import type { MemoryRecord } from "../step/record.ts";
 import type { RecordId, RecordStore } from "./record-store.ts";
 import { LIST_KIND } from "../step/step-context.ts";
 import { decode } from "../codec/decode.ts";
@@ -31,7 +31,7 @@ export function listPageId(tenant: string, name: string, log: number, page: numb
 export function appendToList(store: RecordStore, log: number, entry: Entry): MemoryRecord[] {
   const { tenant, key: name, body, atMs } = entry;
   const headId = listHeadId(tenant, name, log);
-  const head = store.get(recordName(LIST_KIND, tenant, headId.key));
+  const head = store.get(headId);
   assert(head, "the open page is loaded");
   const changed = [head];
   const { meta, state } = head.open(ListPageSchema);
@@ -79,7 +79,7 @@ export function trimIds(entry: Entry, log: number): readonly RecordId[] {
  * @returns the records that changed
  */
 export function trimList(store: RecordStore, log: number, entry: Entry): MemoryRecord[] {
-  const records = trimIds(entry, log).map(({ tenant, key }) => store.get(recordName(LIST_KIND, tenant, key)));
+  const records = trimIds(entry, log).map((id) => store.get(id));
   const trim = trimOf(entry);
   if (trim === undefined) return [];
   const [head, page, next] = records;

@@ -13,7 +13,7 @@ import { HandClock } from "../client/client-testing.ts";
 import { LIMITS } from "../limits.ts";
 import { LogReader } from "../client/log-reader.ts";
 import { Reads } from "./reads.ts";
-import type { RecordStore } from "./record-store.ts";
+import type { RecordId, RecordStore } from "./record-store.ts";
 import { publishReplies } from "./replies.ts";
 import { SeenLogs } from "../client/seen-logs.ts";
 import { createTopology } from "../topology.ts";
@@ -37,7 +37,7 @@ it("answers a read of many large records in messages that NATS takes", async () 
     const state = new Uint8Array(LARGE_BYTES).fill(Number(key.slice(1)));
     return { committed: toBinary(RecordSchema, create(RecordSchema, { state, revision: 1n })) };
   };
-  const store = { get: (name: string) => recordOf(/k\d+$/.exec(name)?.[0] ?? ""), want: () => {} };
+  const store = { get: ({ key }: RecordId) => recordOf(key), want: () => {} };
   const reads = new Reads({
     bus,
     subject: topology.read("core", 0),

@@ -5,8 +5,7 @@ import {
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Bus, CoreMessage, Subscription } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
-import { recordName } from "../step/record.ts";
-import { refOf, type RecordId, type RecordStore } from "./record-store.ts";
+import type { RecordId, RecordStore } from "./record-store.ts";
 import { encode } from "../codec/encode.ts";
 import { decode } from "../codec/decode.ts";
 import { create } from "../codec/create.ts";
@@ -60,12 +59,12 @@ export class Reads {
 
   #answer(message: CoreMessage, ids: readonly RecordId[]): void {
     const { bus, store, epoch, lastSequence, isFresh } = this.#options;
-    const records = ids.map(({ kind, tenant, key }) => store.get(recordName(kind, tenant, key)));
+    const records = ids.map((id) => store.get(id));
     const cold = ids.filter((_, index) => records[index] === undefined);
     if (cold.length > 0) {
       if (this.#waiting.length >= READS_WAITING_MAX) return;
       this.#waiting.push({ message, ids });
-      for (const id of cold) store.want(refOf(id));
+      for (const id of cold) store.want(id);
       return;
     }
     if (!isFresh()) return;

@@ -1,6 +1,7 @@
 import { sleep, type Clock } from "../../../platform/clock.ts";
 import { BusError, type Bus, type StoredMessage } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
+import { RecordMap } from "./record-map.ts";
 import { MemoryRecord, recordName } from "../step/record.ts";
 import type { Topology } from "../topology.ts";
 
@@ -11,14 +12,13 @@ export interface RecordId {
   readonly key: string;
 }
 
-/** A record's address with its name, and the record once it was found: names are long, and looking one up is dear. */
+/** A record's address, and the record once it was found. */
 export interface RecordRef extends RecordId {
-  readonly name: string;
-  record?: MemoryRecord | undefined;
+  record: MemoryRecord | undefined;
 }
 
 export function refOf({ kind, tenant, key }: RecordId): RecordRef {
-  return { kind, tenant, key, name: recordName(kind, tenant, key) };
+  return { kind, tenant, key, record: undefined };
 }
 
 /** How much the store of one log may keep. */
@@ -53,11 +53,11 @@ const LOAD_KEYS_MAX = 1_000;
  */
 export class RecordStore {
   readonly #options: RecordStoreOptions;
-  /** Oldest first; those in use get a second chance when room is made. */
-  readonly #records = new Map<string, MemoryRecord>();
+  readonly #records = new RecordMap();
   /** Changed and not projected, with the log sequence of the first such change; oldest first. */
   #dirty = new Map<MemoryRecord, number>();
-  readonly #wanted = new Map<string, RecordRef>();
+  /** By name. */
+  readonly #wanted = new Map<string, RecordId>();
   #isLoading = false;
 
   constructor(options: RecordStoreOptions) {
@@ -73,8 +73,8 @@ export class RecordStore {
   }
 
   /** The record, if it is in memory; absent ones that are known to be absent are. */
-  get(name: string): MemoryRecord | undefined {
-    const record = this.#records.get(name);
+  get(id: RecordId): MemoryRecord | undefined {
+    const record = this.#records.get(id);
     if (record !== undefined) record.isUsed = true;
     return record;
   }
@@ -83,7 +83,7 @@ export class RecordStore {
   find(ref: RecordRef): MemoryRecord | undefined {
     const { record } = ref;
     if (record === undefined || record.isForgotten) {
-      ref.record = this.get(ref.name);
+      ref.record = this.get(ref);
       return ref.record;
     }
     record.isUsed = true;
@@ -93,16 +93,14 @@ export class RecordStore {
   /** Adds a record that cannot exist in the bucket, or one that replay has read. */
   add(id: RecordId, committed?: Uint8Array): MemoryRecord {
     const record = new MemoryRecord(id.kind, id.tenant, id.key, committed);
-    const before = this.#records.get(record.name);
-    if (before !== undefined) before.isForgotten = true;
-    this.#records.set(record.name, record);
+    this.#records.add(record);
     return record;
   }
 
   /** Asks for a record; `onLoaded` tells when it is there. One load per key. */
-  want(id: RecordRef): void {
-    if (this.#records.has(id.name) || this.#wanted.has(id.name)) return;
-    this.#wanted.set(id.name, id);
+  want(id: RecordId): void {
+    if (this.#records.get(id) !== undefined) return;
+    this.#wanted.set(recordName(id.kind, id.tenant, id.key), id);
     if (!this.#isLoading) void this.#pump();
   }
 
@@ -140,14 +138,7 @@ export class RecordStore {
   evict(): void {
     const { recordsCachedMax } = this.#options;
     if (this.#records.size <= recordsCachedMax) return;
-    for (const [name, record] of this.#records) {
-      if (this.#records.size <= recordsCachedMax * 0.9) return;
-      if (this.#dirty.has(record) || record.isHeld) continue;
-      this.#records.delete(name);
-      if (record.isUsed) this.#records.set(name, record); // comes round again in this loop
-      else record.isForgotten = true;
-      record.isUsed = false;
-    }
+    this.#records.evict(recordsCachedMax * 0.9, (record) => this.#dirty.has(record) || record.isHeld);
   }
 
   async #pump(): Promise<void> {
@@ -158,8 +149,8 @@ export class RecordStore {
         const found = await this.#load(ids);
         if (this.#options.signal.aborted) return;
         for (const id of ids) {
-          this.#wanted.delete(id.name);
-          if (!this.#records.has(id.name)) this.add(id, found.get(this.#subject(id))?.data);
+          this.#wanted.delete(recordName(id.kind, id.tenant, id.key));
+          if (this.#records.get(id) === undefined) this.add(id, found.get(this.#subject(id))?.data);
         }
         this.#options.onLoaded();
       }

@@ -1,7 +1,6 @@
 import type { Commit, Schedule } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Derived } from "./derived.ts";
 import type { EventProjector } from "./projector.ts";
-import { recordName } from "../step/record.ts";
 import type { RecordStore } from "./record-store.ts";
 import { replay, type Claimed, type TakeoverOptions } from "./takeover.ts";
 
@@ -20,7 +19,7 @@ export async function restoreLog(
   const causes: { readonly sequence: number; readonly commit: Commit }[] = [];
   await replay(options, claimed, (sequence, commit) => {
     for (const { kind, tenant, key, record: bytes } of commit.records) {
-      const record = store.get(recordName(kind, tenant, key)) ?? store.add({ kind, tenant, key });
+      const record = store.get({ kind, tenant, key }) ?? store.add({ kind, tenant, key });
       record.committed = bytes;
       record.changedAt = sequence;
       record.rollback();
@@ -44,7 +43,7 @@ interface Addressed {
 }
 
 function metaOf(store: RecordStore, { kind, tenant, key }: Addressed) {
-  return store.get(recordName(kind, tenant, key))?.committedMeta();
+  return store.get({ kind, tenant, key })?.committedMeta();
 }
 
 function isOpen(store: RecordStore, task: Addressed & { readonly id: string }): boolean {
@@ -54,7 +53,7 @@ function isOpen(store: RecordStore, task: Addressed & { readonly id: string }): 
 /** True if the committed record has the timer armed, or is not in memory to say. */
 export function isArmed(store: RecordStore, schedule: Schedule): boolean {
   const { kind, tenant, key, arm } = schedule;
-  const record = store.get(recordName(kind, tenant, key));
+  const record = store.get({ kind, tenant, key });
   if (record === undefined) return true;
   return record.committedMeta()?.timers.some((timer) => timer.arm === arm) ?? false;
 }

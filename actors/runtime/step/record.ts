@@ -51,7 +51,6 @@ export class MemoryRecord {
   readonly kind: string;
   readonly tenant: string;
   readonly key: string;
-  readonly name: string;
   /** Encoded Record of the last acked commit; empty if there is no record. */
   committed: Uint8Array;
   /** Log sequence of the last acked commit that changed it; 0 if it is as it was loaded. */
@@ -62,6 +61,8 @@ export class MemoryRecord {
   isUsed = false;
   /** The store has let go of it, or has another one in its place. */
   isForgotten = false;
+  /** The next record of the same tenant and key in the store. */
+  sibling: MemoryRecord | undefined;
   /** Encoding of the working version; undefined when stale. */
   #bytes: Uint8Array | undefined;
   #working: Working | undefined;
@@ -76,9 +77,12 @@ export class MemoryRecord {
     this.kind = kind;
     this.tenant = tenant;
     this.key = key;
-    this.name = recordName(kind, tenant, key);
     this.committed = committed.length === 0 ? ABSENT : resting.copy(committed);
     this.#bytes = this.committed;
+  }
+
+  get name(): string {
+    return recordName(this.kind, this.tenant, this.key);
   }
 
   /** The working version, decoded at first use. */
