@@ -49,6 +49,8 @@ export class FoldedLog {
   lastKind: CommitKind = CommitKind.UNSPECIFIED;
   carried = 0;
   commits = 0;
+  /** Commits of nothing but positions. */
+  idleCommits = 0;
   positions: readonly Position[] = [];
   /** Names of changed records, in log order. */
   readonly changes: { readonly sequence: number; readonly name: string }[] = [];
@@ -98,6 +100,7 @@ export class Fold {
     log.positions = commit.positions;
     log.carried = commit.carry.length;
     log.commits++;
+    if (commit.kind === CommitKind.POSITION) log.idleCommits++;
     if (commit.kind === CommitKind.TRYING) this.announced++;
     this.#take(log, commit, message);
   }

@@ -9,7 +9,7 @@ export interface LifeOracleOptions {
   readonly report: Report;
 }
 
-/** J22: a record is made by what creates it, and goes only when its time is over and nothing is open. */
+/** J22: a record is made by what creates it, and goes only when its time is over and nothing is open. J6: its time. */
 export class LifeOracle {
   readonly #options: LifeOracleOptions;
 
@@ -25,11 +25,20 @@ export class LifeOracle {
       for (const version of versions) {
         const isBorn = before === undefined || fold.meta(version).revision < fold.meta(before).revision;
         if (before !== undefined && isBorn) this.#checkEnd(name, before, version);
+        if (before !== undefined && !isBorn) this.#checkTime(name, before, version);
         if (isBorn || fold.state(before ?? version).diary.length === 0) this.#checkBirth(name, version);
         before = version;
       }
       if (before !== undefined) this.#checkLast(name, before);
     }
+  }
+
+  /** J6: inputs come from several streams, each with times of its own; to an actor time never goes back. */
+  #checkTime(name: string, before: Version, after: Version): void {
+    const { fold, report } = this.#options;
+    const [fromMs, toMs] = [before, after].map((version) => fold.meta(version).nowMs);
+    if (fromMs !== undefined && toMs !== undefined && toMs < fromMs)
+      report("J6 time never goes back", `${name}@${after.sequence}: ${toMs} after ${fromMs}`);
   }
 
   #checkEnd(name: string, last: Version, next: Version): void {

@@ -5,7 +5,7 @@ import {
   OutcomeStatus,
   TaskBundleSchema,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
-import type { Clock } from "../../platform/clock.ts";
+import { type Clock, sleep } from "../../platform/clock.ts";
 import type { MemoryNats } from "../../actors/runtime/bus/bus-memory.ts";
 import type { Bus, StoredMessage } from "../../actors/runtime/bus/bus.ts";
 import type { Topology } from "../../actors/runtime/topology.ts";
@@ -13,6 +13,11 @@ import { Fold, type FoldedLog, type Report, type Version } from "./fold.ts";
 
 /** Name of the connection that sees everything at once, whatever goes wrong for the others. */
 export const OBSERVER = "observer";
+
+/** Marks events that somebody has stored a second time. */
+const COPY_HEADER = "Sim-Copy";
+const COPIES_MAX = 6;
+const SERVER_POLL_MS = 20;
 
 /** How far the derived streams of one log have been checked. */
 interface Followed {
@@ -70,6 +75,21 @@ export class Observer {
     this.#derived(streams.dead, (message) => this.#onDeadLetter(message));
   }
 
+  /** J21: schedules go with a store that was full or restored; the records know what was armed. */
+  async loseTimers(): Promise<void> {
+    await this.#serverRuns();
+    await this.bus.purge(this.#topology.streams.inbox, "timer.>");
+  }
+
+  /** J15: stores events again that are there, as a restore of a copy does. */
+  async copyEvents(): Promise<void> {
+    await this.#serverRuns();
+    const { streams, filters } = this.#topology;
+    const events = await this.bus.range(streams.events, filters.events, 1, COPIES_MAX);
+    for (const { subject, data, headers } of events)
+      await this.bus.append({ subject, data, headers: { ...headers, [COPY_HEADER]: "1" } });
+  }
+
   /** What is still missing before everything derived is as the journal says; undefined: nothing. */
   missing(): string | undefined {
     for (const [name, versions] of this.fold.records) {
@@ -91,6 +111,10 @@ export class Observer {
 
   #read(stream: string, onMessage: (message: StoredMessage) => void): void {
     this.bus.read({ stream, filters: [">"], from: { sequence: 1 }, onMessage });
+  }
+
+  async #serverRuns(): Promise<void> {
+    while (!this.bus.isConnected()) await sleep(this.clock, SERVER_POLL_MS);
   }
 
   #countOf(subject: string): number {
@@ -217,6 +241,7 @@ export class Observer {
   }
 
   #onEvent({ subject, data, headers, sequence }: StoredMessage): void {
+    if (headers[COPY_HEADER] !== undefined) return;
     if (subject.startsWith("evmark.")) return this.#onEventMark(subject.slice("evmark.".length), data);
     const log = this.fold.log(headers["Tw-Log"] ?? "");
     const followed = this.#follow(log.name);

@@ -97,6 +97,12 @@ export interface Plan {
   readonly watchesRecords: boolean;
   /** Inputs may be too large while faults last. */
   readonly isTight: boolean;
+  /** When INBOX loses all schedules that wait in it; undefined: never. */
+  readonly timersLostMs: number | undefined;
+  /** When somebody stores events again that are there; undefined: never. */
+  readonly eventsCopiedMs: number | undefined;
+  /** It is watched until every log has written down its positions, and on. */
+  readonly isHeardOut: boolean;
   /** From here on nothing goes wrong any more. */
   readonly healMs: number;
 }
@@ -111,6 +117,12 @@ const KILLERS_RATE = 0.08;
 const SHORT_LIVED_RATE = 0.1;
 /** Schedules at whose end something happens to the store. */
 const ENDING_RATE = 0.12;
+/** Schedules in which INBOX loses the timers that wait in it. */
+const TIMERS_LOST_RATE = 0.02;
+/** Schedules in which events are stored a second time. */
+const EVENTS_COPIED_RATE = 0.03;
+/** Schedules, of those whose idle logs soon write down what they have passed, that are watched behind their end. */
+const HEARD_OUT_RATE = 0.2;
 /** Schedules with two builds. */
 const SKEW_RATE = 0.06;
 /** Schedules in which a chain of messages soon is too long. */
@@ -120,6 +132,26 @@ const WATCHES_RATE = 0.3;
 
 /** Draws a schedule. The same seed gives the same one. */
 export function drawPlan(seed: number): Plan {
+  const plan = losingTimers(drawUsual(seed));
+  const dice = new Dice(seed, "late");
+  const isRestless = plan.limits.idlePositionMs !== 1_000 || plan.skew !== undefined;
+  const isCopied = dice.chance(EVENTS_COPIED_RATE);
+  const isHeardOut = dice.chance(HEARD_OUT_RATE) && !isRestless;
+  if (!isCopied || plan.skew !== undefined || plan.ending !== undefined) return { ...plan, isHeardOut };
+  // Who takes a projection over does not know what was told before: only a calm system drops all copies.
+  const calm = { faults: [], rates: { delayMsMax: plan.rates.delayMsMax ?? 0 }, skewMsMax: 0 };
+  return { ...plan, ...calm, isHeardOut, eventsCopiedMs: dice.integer(700, plan.healMs) };
+}
+
+/** A clock that is wrong by as much as a timer must be late shows nothing: there clocks are nearly right. */
+function losingTimers(plan: Plan): Plan {
+  const dice = new Dice(plan.seed, "lost");
+  if (!dice.chance(TIMERS_LOST_RATE) || plan.skew !== undefined) return plan;
+  const timersLostMs = dice.integer(600, plan.healMs);
+  return { ...plan, timersLostMs, skewMsMax: Math.min(plan.skewMsMax, 1_000), ending: undefined };
+}
+
+function drawUsual(seed: number): Plan {
   const dice = new Dice(seed, "plan");
   const hasZombie = dice.chance(ZOMBIE_RATE);
   const hasKillers = !hasZombie && dice.chance(KILLERS_RATE);
@@ -146,6 +178,9 @@ export function drawPlan(seed: number): Plan {
   const plan: Plan = {
     seed,
     isTight: limits.messageBytesMax !== undefined,
+    timersLostMs: undefined,
+    eventsCopiedMs: undefined,
+    isHeardOut: false,
     logs: hasKillers ? dice.pick([2, 3]) : dice.pick([1, 2, 2, 3]),
     analyticsLogs: dice.pick([1, 1, 2]),
     replicas: dice.pick([1, 3]),

@@ -1,6 +1,6 @@
 import { type Plant, planted } from "./plant.ts";
 
-/** Those that only schedules of a special kind meet: upgrades, watches that break, records that go, damaged stores. */
+/** Those that only schedules of a special kind meet: upgrades, records that go, stores that lose or repeat things. */
 export const RARE_PLANTS: readonly Plant[] = [
   planted(
     "J17",
@@ -176,5 +176,33 @@ export const RARE_PLANTS: readonly Plant[] = [
     "log/applier.ts",
     "${sequence.toString(36)}-${index.toString(36)}`",
     "${sequence.toString(36)}-0`",
+  ),
+  planted(
+    "J5",
+    "an-idle-log-writes-no-position",
+    "log/log-owner.ts",
+    "const isDue = (isQuiet && this.#hasOthersMoved) || this.#isInDoubt();",
+    "const isDue = this.#isInDoubt() && isQuiet;",
+  ),
+  planted(
+    "J5",
+    "positions-of-others-are-written-down-again",
+    "log/readers.ts",
+    'const isProgress = headers["Tw-Kind"] === undefined;',
+    'const isProgress = headers["Tw-Kind"] !== "genesis";',
+  ),
+  planted(
+    "J15",
+    "an-event-that-was-seen-counts-again",
+    "event-message.ts",
+    "      return false;\n    this.#last",
+    "      return true;\n    this.#last",
+  ),
+  planted(
+    "J21",
+    "an-overdue-timer-is-not-armed-again",
+    "worker/timer-sweep.ts",
+    "if (deadlineMs < lateMs) owner.rearm(",
+    "if (deadlineMs < 0n) owner.rearm(",
   ),
 ];

@@ -5,6 +5,7 @@ import { CallError } from "../../actors/runtime/client.ts";
 import { Dice } from "./dice.ts";
 import { LIST } from "./diary-actor.ts";
 import { Epilogue } from "./epilogue.ts";
+import type { FoldedLog } from "./fold.ts";
 import { historyHash } from "./history.ts";
 import { Observer } from "./observer.ts";
 import { Oracle } from "./oracle.ts";
@@ -113,10 +114,13 @@ class Schedule {
   }
 
   run(): ScheduleResult {
-    const { ops, faults, healMs } = this.#plan;
+    const { ops, faults, healMs, timersLostMs, eventsCopiedMs } = this.#plan;
     this.#system.start();
     for (const op of ops) this.#time.setTimer(() => this.#workload.start(op), op.atMs);
     for (const fault of faults) this.#time.setTimer(() => this.#system.apply(fault), fault.atMs);
+    if (timersLostMs !== undefined) this.#time.setTimer(() => void this.#observer.loseTimers(), timersLostMs);
+    if (eventsCopiedMs !== undefined)
+      this.#time.setTimer(() => void this.#observer.copyEvents(), eventsCopiedMs);
     this.#time.setTimer(() => this.#heal(), healMs);
     const onRejection = (reason: unknown) =>
       this.#report(
@@ -224,12 +228,28 @@ class Schedule {
     const gap = missing();
     if (gap !== undefined) this.#report("watches have no gap and no repeat", gap);
     this.#note(() => `judged by ${process.name}`);
-    const { ending } = this.#plan;
+    const { ending, isHeardOut } = this.#plan;
+    if (isHeardOut) await this.#hearOut();
     if (ending !== undefined) {
       this.#note(() => `at last: ${ending}`);
       await this.#epilogue.run(ending, member);
     }
     this.#isDone = true;
+  }
+
+  /** J5: an idle log writes down once what it has passed; that others do so is no reason to do it again. */
+  async #hearOut(): Promise<void> {
+    const { fold, clock } = this.#observer;
+    const sum = (count: (log: FoldedLog) => number) =>
+      [...fold.logs.values()].reduce((total, log) => total + count(log), 0);
+    const idle = () => sum((log) => log.idleCommits);
+    const others = () => sum((log) => log.commits - log.idleCommits);
+    const othersBefore = others();
+    await sleep(clock, 3 * LIMITS.idlePositionMs);
+    const before = idle();
+    await sleep(clock, 3 * LIMITS.idlePositionMs);
+    if (others() === othersBefore && idle() !== before)
+      this.#report("J5 idle logs fall silent", `${idle() - before} commits of nothing`);
   }
 
   /** What the owners answer is what the journal says. */
