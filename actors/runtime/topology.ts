@@ -111,6 +111,7 @@ export function createTopology(
     groupOf: (kind) => GROUP_BY_KIND[kind] ?? "core",
     logOf: (name, tenant, key) => {
       const { logs: count, reads } = group(name);
+      if (count === 1) return 0;
       return fnv1a(reads === "events" ? tenant : `${tenant}/${key}`) % count;
     },
     inbox: (g, l) => `${dot}inbox.${g}.${l}`,
