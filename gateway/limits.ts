@@ -11,8 +11,8 @@ export const GATEWAY_LIMITS = Object.freeze({
   /** Sockets; more are refused by closing them. */
   connectionsMax: 10_000,
   /**
-   * Connections that wait to be accepted, as far as the kernel allows it (net.core.somaxconn). One more is not refused but
-   * left without an answer: its client tries again after 1, 3, 7 seconds.
+   * Connections that wait to be accepted, as far as the kernel allows it (net.core.somaxconn). One more is not
+   * refused but left without an answer: its client tries again after 1, 3, 7 seconds.
    */
   connectionsWaitingMax: 4_096,
   /** Calls and streams on one HTTP/2 connection. */

@@ -17,9 +17,9 @@ export interface Listeners {
 }
 
 /**
- * Node accepts one connection of a listener in each turn of its event loop, so a busy process starves new callers: with
- * turns of 10 ms one listener accepted 233 of 2,000 connections within 2.5 s, eight that share the port 1,854. A gateway at
- * its limit has turns of 100 ms.
+ * Node accepts one connection of a listener in each turn of its event loop, so a busy process starves new callers:
+ * with turns of 10 ms one listener accepted 233 of 2,000 connections within 2.5 s, eight that share the port 1,854.
+ * A gateway at its limit has turns of 100 ms.
  */
 const LISTENERS = 64;
 

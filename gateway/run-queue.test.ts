@@ -1,12 +1,12 @@
 import { expect, it } from "vitest";
-import { HandClock } from "../actors/runtime/client/client-testing.ts";
+import { systemClock } from "../platform/clock.ts";
 import { RunQueue } from "./run-queue.ts";
 
 const WAIT_MS_MAX = 100;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 it("begins calls in order, at once while few come, a bounded number in each turn", async () => {
-  const queue = new RunQueue(new HandClock(), WAIT_MS_MAX);
+  const queue = new RunQueue({ ...systemClock, monotonicMs: () => 0 }, WAIT_MS_MAX);
   const begun: number[] = [];
   for (let call = 0; call < 200; call++) queue.run(() => begun.push(call));
   const first = begun.length;
@@ -23,14 +23,13 @@ it("begins calls in order, at once while few come, a bounded number in each turn
 });
 
 it("is behind while a call waits for too long, and makes no other wait behind it", async () => {
-  const clock = new HandClock();
-  const queue = new RunQueue(clock, WAIT_MS_MAX);
-  const startMs = clock.monotonicMs();
+  let nowMs = 5;
+  const queue = new RunQueue({ ...systemClock, monotonicMs: () => nowMs }, WAIT_MS_MAX);
   const begun: number[] = [];
   for (let call = 0; call < 100; call++) queue.run(() => begun.push(call));
   expect(queue.behindMs).toBe(0);
   expect(begun.length).toBeLessThan(100);
-  clock.monotonicMs = () => startMs + WAIT_MS_MAX + 1;
+  nowMs += WAIT_MS_MAX + 1;
   expect(queue.behindMs).toBe(WAIT_MS_MAX + 1);
   queue.run(() => begun.push(100));
   expect(begun.at(-1)).toBe(100);

@@ -10,8 +10,8 @@ interface Waiting {
 }
 
 /**
- * Begins calls in the order of their arrival, a few in each turn of the event loop. All that lies in the sockets is read
- * in one turn; begun there and then, a spike would make one turn so long that nothing else is heard meanwhile, new
+ * Begins calls in the order of their arrival, a few in each turn of the event loop. All that lies in the sockets is
+ * read in one turn; begun there and then, a spike would make one turn so long that nothing else is heard meanwhile, new
  * connections least of all, and how long callers have waited could be seen nowhere.
  */
 export class RunQueue {

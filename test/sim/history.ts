@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { System } from "./system.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** Sixteen hex digits for all that the streams hold, times and sequences included: what differs anywhere differs here. */
+/** Sixteen hex digits for all that the streams hold, times and sequences included: any difference shows in them. */
 export function historyHash({ nats, topology }: System, { steps, nowMs }: VirtualTime): string {
   const hash = createHash("sha256").update(`${steps} ${nowMs}`);
   for (const stream of Object.values(topology.streams)) {
