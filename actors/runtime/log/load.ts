@@ -5,6 +5,7 @@ import {
   type Load,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { create } from "../codec/create.ts";
+import type { InputQueue } from "./inputs.ts";
 
 /** What an owner knows of its load; times are monotonic. */
 export interface LoadFacts {
@@ -12,11 +13,8 @@ export interface LoadFacts {
   readonly log: number;
   readonly owner: string;
   readonly epoch: bigint;
-  readonly queued: number;
-  readonly oldestArrivedMs: number | undefined;
+  readonly queue: Pick<InputQueue, "length" | "oldestArrivedMs" | "takenThrough">;
   readonly last: number;
-  /** Sequence of INBOX up to which everything is taken. */
-  readonly inboxTaken: number;
   readonly applied: number;
   readonly dirty: number;
   readonly unprojectedSinceMs: number | undefined;
@@ -26,7 +24,7 @@ export interface LoadFacts {
 
 /** The word that an owner gives of its load, with ages in place of times. */
 export function loadOf(nowMs: number, facts: LoadFacts): Load {
-  const { group, log, owner, epoch, queued, dirty, halted } = facts;
+  const { group, log, owner, epoch, queue, dirty, halted } = facts;
   const age = (sinceMs: number | undefined) =>
     BigInt(sinceMs === undefined ? 0 : Math.max(0, Math.round(nowMs - sinceMs)));
   return create(LoadSchema, {
@@ -34,12 +32,12 @@ export function loadOf(nowMs: number, facts: LoadFacts): Load {
     log,
     owner,
     epoch,
-    queued,
+    queued: queue.length,
     dirty,
     halted,
-    oldestAgeMs: age(facts.oldestArrivedMs),
+    oldestAgeMs: age(queue.oldestArrivedMs),
     logSequence: BigInt(facts.last),
-    inboxSequence: BigInt(facts.inboxTaken),
+    inboxSequence: BigInt(queue.takenThrough("inbox")),
     applied: BigInt(facts.applied),
     projectionAgeMs: age(facts.unprojectedSinceMs),
     deadLettered: BigInt(facts.deadLettered),

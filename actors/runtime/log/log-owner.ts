@@ -99,20 +99,15 @@ export class LogOwner {
   /** Replays, then works until the log is lost or handed over. `onReady`: inputs may come from `queue.seen` on. */
   async run(onReady: () => void): Promise<OwnerEnd> {
     const { abort, bus, topology, group, log } = this.#options;
+    const { store, events, derived, records } = this.#parts;
     try {
-      await restoreLog(
-        this.#options,
-        this.#claimed,
-        this.#parts.store,
-        this.#parts.events,
-        this.#parts.derived,
-      );
-      this.#parts.records.wake();
+      await restoreLog(this.#options, this.#claimed, store, events, derived);
+      records.wake();
       abort.signal.throwIfAborted();
       this.#reads = new Reads({
         bus,
         subject: topology.read(group, log),
-        store: this.#parts.store,
+        store,
         epoch: this.#claimed.epoch,
         lastSequence: () => this.#claimed.journal.last,
         isFresh: () => this.#isFresh(),
@@ -140,10 +135,8 @@ export class LogOwner {
       log,
       owner,
       epoch,
-      queued: this.queue.length,
-      oldestArrivedMs: this.queue.oldestArrivedMs,
+      queue: this.queue,
       last: journal.last,
-      inboxTaken: this.queue.takenThrough("inbox"),
       applied: this.#applied,
       dirty: this.#parts.store.dirtyCount,
       unprojectedSinceMs: this.#unprojectedSinceMs,
@@ -165,8 +158,8 @@ export class LogOwner {
   /** Stores a timer's schedule again, if the record still has it armed: it should have fired long ago. */
   rearm(schedule: Omit<Schedule, "$typeName">): void {
     const armed = create(ScheduleSchema, schedule);
-    if (isArmed(this.#parts.store, armed))
-      this.#parts.derived.add(this.#claimed.journal.last, [], [armed], []);
+    const { store, derived } = this.#parts;
+    if (isArmed(store, armed)) derived.add(this.#claimed.journal.last, [], [armed], []);
   }
 
   /** Keeps the event watermark near the log's end also where no events are, so that replay stays short. */
@@ -293,8 +286,7 @@ export class LogOwner {
     if (tooLarge !== undefined || data.length > LIMITS.messageBytesMax - LIMITS.headerBytesMax) {
       return this.#shrink(draft, tooLarge ?? `the commit has ${data.length} bytes`);
     }
-    const headers = draft.headers();
-    if (!(await this.#append(data, head.id, headers))) return;
+    if (!(await this.#append(data, head.id, draft.headers()))) return;
     const sequence = this.#claimed.journal.last;
     this.#parts.applier.isCareful = false;
     this.#parts.guard.committed(this.#positions, this.queue.length === 0 && draft.carry.length === 0);
@@ -376,8 +368,8 @@ export class LogOwner {
   }
 
   #onProjected(): void {
-    this.#unprojectedSinceMs =
-      this.#parts.store.dirtyCount === 0 ? undefined : this.#options.clock.monotonicMs();
+    const { dirtyCount } = this.#parts.store;
+    this.#unprojectedSinceMs = dirtyCount === 0 ? undefined : this.#options.clock.monotonicMs();
     this.#wake.now();
   }
 
