@@ -87,8 +87,8 @@ export class Admission {
       if (group !== COMMAND_GROUP || !this.#isFresh(word)) continue;
       const behindMs = this.#behindMs(word.load);
       if (behindMs === 0) continue;
-      const overMs = behindMs - LIMITS.backlogAgeMsMax;
-      const retryAfterMs = Math.min(Math.max(overMs, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX);
+      // What took so long to pile up takes as long to be worked off: who asks sooner only adds to it.
+      const retryAfterMs = Math.min(Math.max(Math.round(behindMs), RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX);
       return { reason: `log ${group}.${log} is ${Math.round(behindMs)} ms behind`, retryAfterMs };
     }
     return undefined;

@@ -1,4 +1,4 @@
-import { HttpPool, HttpPoolError } from "../../../cli/http-pool.ts";
+import { type HttpAnswer, HttpPool, HttpPoolError } from "../../../cli/http-pool.ts";
 import { sleep, systemClock } from "../../../platform/clock.ts";
 import { systemRandom } from "../../../platform/random.ts";
 
@@ -12,6 +12,8 @@ export type Result<R> =
       /** Reason of ErrorInfo; empty without one. */
       readonly reason: string;
       readonly message: string;
+      /** When to try again, as the answer said; 0 if it did not. */
+      readonly retryAfterMs: number;
     };
 
 export interface CallOptions {
@@ -66,12 +68,14 @@ export class Api {
     const urls = this.#urls();
     const url = urls[(gateway ?? this.#turn++) % urls.length] ?? "";
     try {
-      const { status, body, isReplayed } = await this.#pool(url).post(path, JSON.stringify(request), key);
+      const answer = await this.#pool(url).post(path, JSON.stringify(request), key);
+      const { status, body, isReplayed } = answer;
       if (status === 200) return { ok: true, value: JSON.parse(body) as R, isReplayed, gateway: url };
-      return this.#refused(path, status, body);
+      return this.#refused(path, answer);
     } catch (error) {
       if (!(error instanceof HttpPoolError)) throw error;
-      return this.#count({ ok: false, code: "transport", reason: error.code, message: error.message });
+      const { code: reason, message } = error;
+      return this.#count({ ok: false, code: "transport", reason, message, retryAfterMs: 0 });
     }
   }
 
@@ -84,7 +88,8 @@ export class Api {
       const isEnd =
         result.ok || !(isRetryable(result) || (options.isFoundLater === true && result.code === "not_found"));
       if (isEnd || systemClock.monotonicMs() > giveUpMs) return result;
-      await sleep(systemClock, RETRY_MS_MIN + systemRandom.float() * spreadMs);
+      const afterMs = result.ok ? 0 : result.retryAfterMs;
+      await sleep(systemClock, Math.max(afterMs, RETRY_MS_MIN) + systemRandom.float() * spreadMs);
     }
   }
 
@@ -108,7 +113,7 @@ export class Api {
     return pool;
   }
 
-  #refused(path: string, status: number, body: string): Result<never> {
+  #refused(path: string, { status, body, retryAfterMs }: HttpAnswer): Result<never> {
     let parsed: { code?: string; message?: string; details?: { debug?: { reason?: string } }[] } = {};
     try {
       parsed = JSON.parse(body) as typeof parsed;
@@ -119,7 +124,8 @@ export class Api {
     if (!CODES.test(code) || INSIDES.test(message))
       this.malformed.push(`${path} answered ${status} with ${body.slice(0, 300)}`);
     const reason = details.find(({ debug }) => debug?.reason !== undefined)?.debug?.reason ?? "";
-    return this.#count({ ok: false, code, reason: reason.replace(/^ERROR_REASON_/, ""), message });
+    const name = reason.replace(/^ERROR_REASON_/, "");
+    return this.#count({ ok: false, code, reason: name, message, retryAfterMs });
   }
 
   #count(result: Result<never> & { ok: false }): Result<never> {
