@@ -34,8 +34,8 @@ type Kind = "core" | "analytics" | "gateway" | "psp";
 
 const OWNED_MS_MAX = 60_000;
 const POLL_MS = 50;
-/** So many that two workers share them, and orders and stock lie in different ones. */
-const LOGS = "4";
+/** One for each of the two workers, as it is recommended; orders and their stock lie in different ones. */
+const LOGS = "2";
 
 /** A whole Tradewind of separate processes on free ports, to be broken. */
 export class FaultSystem {
