@@ -7,7 +7,7 @@
  *     npm run profile -- --in-flight 16 --seconds 10 --setup r1-default
  */
 import { execFile } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { parseArgs, promisify } from "node:util";
@@ -196,6 +196,8 @@ async function profileAll(system: BenchSystem, profPort: number): Promise<readon
 const setup = SETUPS[flags.setup];
 if (setup === undefined)
   throw new Error(`there is no setup ${flags.setup}: choose of ${Object.keys(SETUPS).join(", ")}`);
+// A profile counts as written as soon as its file is there, so those of the run before must not be.
+rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
 const loadBefore = loadAverage();
 const [profPort = 0] = await freePorts(1, Math.random);
