@@ -27,10 +27,12 @@ export function rpcHash(kind: string, method: string): number {
 interface Member {
   readonly lease: Lease;
   /** Monotonic time of the newest renewal. */
-  seenMs: number;
+  readonly seenMs: number;
+  /** Time of the same by the clock of the server. */
+  readonly storedMs: number;
 }
 
-/** A worker that was never heard of is given this long to show up. */
+/** A worker that was never heard of, or not since its lease ran out by the server's clock, has this long to show up. */
 const UNSEEN_MS_MAX = 1_000;
 /** Own renewals that we wait to see. */
 const BEATS_KEPT_MAX = 64n;
@@ -56,8 +58,9 @@ export class Membership {
   #unbrokenSinceMs = Infinity;
   /** When our renewals were sent that we have not seen yet, by beat. */
   readonly #sentMs = new Map<bigint, number>();
-  /** When the newest of our own renewals that we have seen was sent. */
+  /** When the newest of our own renewals that we have seen was sent, and stored by the clock of the server. */
   #heardMs = -Infinity;
+  #storedMs = -Infinity;
   #isClosed = false;
 
   constructor(options: MembershipOptions) {
@@ -123,7 +126,10 @@ export class Membership {
     const member = this.#members.get(worker);
     if (member === undefined) return heardMs - this.#listeningSinceMs > UNSEEN_MS_MAX;
     if (started !== undefined && member.lease.startedMs.toString(36) !== started) return true;
-    return heardMs - Math.max(member.seenMs, this.#listeningSinceMs) > LIMITS.leaseMs;
+    const silentMs = heardMs - Math.max(member.seenMs, this.#listeningSinceMs);
+    // One that has just begun to listen need not wait for a lease that ran out long before.
+    const hasRunOut = this.#storedMs - member.storedMs > LIMITS.leaseMs;
+    return silentMs > (hasRunOut ? UNSEEN_MS_MAX : LIMITS.leaseMs);
   }
 
   /** False if no other build has been in the group of late. Cheap: asked for each outcome and firing. */
@@ -175,8 +181,12 @@ export class Membership {
     const worker = message.subject.slice(message.subject.lastIndexOf(".") + 1);
     if (message.data.length === 0) return void this.#members.delete(worker);
     const lease = decode(LeaseSchema, message.data);
-    if (worker === this.#options.workerId && lease.startedMs === this.#startedMs) this.#hear(lease.beat);
-    this.#members.set(worker, { lease, seenMs: this.#options.clock.monotonicMs() });
+    const { timestampMs: storedMs } = message;
+    if (worker === this.#options.workerId && lease.startedMs === this.#startedMs) {
+      this.#hear(lease.beat);
+      this.#storedMs = storedMs;
+    }
+    this.#members.set(worker, { lease, seenMs: this.#options.clock.monotonicMs(), storedMs });
   }
 
   #hear(beat: bigint): void {
