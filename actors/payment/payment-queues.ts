@@ -13,11 +13,14 @@ export const authorizeQueue = defineTaskQueue({
   retry: { attemptsMax: 5, delayMsMin: 200, delayMsMax: 2_000, timeoutMs: 3_000, deadlineMs: Infinity },
 });
 
-/** Captures of confirmed orders: tried for about two minutes before the order is undone. */
+/**
+ * Captures of confirmed orders: tried for about two minutes before the order is undone, every few seconds, for a
+ * customer may wait and most outages are short; the circuit keeps a provider that is away from being asked by all.
+ */
 export const captureQueue = defineTaskQueue({
   name: "payment_capture",
   ...contract,
-  retry: { attemptsMax: 10, delayMsMin: 200, delayMsMax: 20_000, timeoutMs: 5_000, deadlineMs: Infinity },
+  retry: { attemptsMax: 30, delayMsMin: 200, delayMsMax: 5_000, timeoutMs: 5_000, deadlineMs: Infinity },
 });
 
 /** Voids and refunds: money that is not ours is given back, however long it takes. */
