@@ -35,7 +35,7 @@ type Kind = "core" | "analytics" | "gateway" | "psp";
 const OWNED_MS_MAX = 60_000;
 const POLL_MS = 50;
 /** One for each of the two workers, as it is recommended; orders and their stock lie in different ones. */
-const LOGS = "2";
+export const LOGS = 2;
 
 /** A whole Tradewind of separate processes on free ports, to be broken. */
 export class FaultSystem {
@@ -244,7 +244,7 @@ export class FaultSystem {
     if (kind === "psp") return { PSP_PORT: String(port), PSP_LEDGER_FILE: join(this.dir, "ledger.jsonl") };
     return {
       PSP_URL: this.#workerPspUrl,
-      LOGS,
+      LOGS: String(LOGS),
       STREAM_REPLICAS: String(this.#options.replicas ?? this.replicas),
       ...this.#options.workerEnv,
     };

@@ -7,7 +7,7 @@ import { expect, it } from "vitest";
 import { sleep, systemClock } from "../../../platform/clock.ts";
 import { BundleSchema, EntrySchema } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { faultRun, type Scene, SERVERS } from "../harness/fault-run.ts";
-import type { FaultSystem } from "../harness/fault-system.ts";
+import { type FaultSystem, LOGS } from "../harness/fault-system.ts";
 import { natsAdmin } from "../harness/nats-admin.ts";
 import { settleOrders } from "../harness/verdict.ts";
 
@@ -57,10 +57,10 @@ async function publishPoison(system: FaultSystem): Promise<number> {
     bundle({ method: "UnheardOf" }),
     bundle({ body: new Uint8Array([0xff, 0xff, 0xff, 0x01, 0x02]) }),
   ];
-  for (const log of [0, 1, 2, 3]) {
+  for (let log = 0; log < LOGS; log++) {
     for (const poison of poisons) await js.publish(`inbox.core.${log}`, poison);
   }
-  return poisons.length * 4;
+  return poisons.length * LOGS;
 }
 
 it.each(SERVERS)(
