@@ -40,6 +40,8 @@ export const LIMITS = Object.freeze({
   removedTtlSeconds: 3_600,
   /** Records changed but not yet projected, per log; above it the log waits for the projection. */
   recordsDirtyMax: 20_000,
+  /** Events committed but not yet stored, per log, likewise. */
+  eventsWaitingMax: 20_000,
   /** Records that one commit changes: a projection takes whole commits. */
   commitRecordsMax: 600,
   /** Events of one commit, likewise. */

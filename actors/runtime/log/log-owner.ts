@@ -192,7 +192,8 @@ export class LogOwner {
       await this.#commit(draft);
       this.#leaveTurn();
       await this.#rest();
-      if (this.#parts.store.dirtyCount >= LIMITS.recordsDirtyMax)
+      const { store, events } = this.#parts;
+      if (store.dirtyCount >= LIMITS.recordsDirtyMax || events.waitingCount >= LIMITS.eventsWaitingMax)
         await this.#wake.wait(this.#options.clock, LIMITS.projectionDelayMs);
     }
   }

@@ -11,7 +11,7 @@ import type { Watermark } from "./watermark.ts";
 /** What one projection did. */
 interface Projected {
   readonly messages: number;
-  /** There is more to project. */
+  /** One batch could not hold all that there was: the next one must not wait. */
   readonly isMore: boolean;
 }
 
@@ -61,7 +61,10 @@ class Pacer {
   async drain(): Promise<void> {
     this.stop();
     await this.#running;
-    while ((await this.#work()).isMore);
+    for (let isDone = false; !isDone;) {
+      const { messages, isMore } = await this.#work();
+      isDone = messages === 0 && !isMore;
+    }
   }
 
   #run(): void {
@@ -70,7 +73,8 @@ class Pacer {
       .then(
         ({ messages, isMore }) => {
           this.#running = undefined;
-          this.#restMs = Math.min(Math.max(messages, LIMITS.projectionDelayMs), LIMITS.projectionDelayMsMax);
+          const restMs = Math.min(Math.max(messages, LIMITS.projectionDelayMs), LIMITS.projectionDelayMsMax);
+          this.#restMs = isMore ? 0 : restMs;
           if (isMore || this.#isWanted) this.wake();
         },
         (error: unknown) => {
@@ -144,7 +148,7 @@ export class RecordProjector {
     this.#projected = versions;
     store.evict();
     onProjected();
-    return { messages: records.size, isMore: store.dirtyCount > 0 };
+    return { messages: records.size, isMore: nextFirst !== undefined };
   }
 
   /** Frees what has not changed from one projection to the next: a busy record is not decoded again each time. */
@@ -187,6 +191,7 @@ export class EventProjector {
   readonly #options: EventProjectorOptions;
   readonly #pacer: Pacer;
   #waiting: WaitingEvents[] = [];
+  #count = 0;
   /** One batch at a time: the watermark's own advance counts as one. */
   #idle: Promise<void> | undefined;
 
@@ -195,14 +200,16 @@ export class EventProjector {
     this.#pacer = new Pacer(options.clock, options.signal, () => this.#project(), options.onError);
   }
 
+  /** Events that wait to be stored. */
   get waitingCount(): number {
-    return this.#waiting.length;
+    return this.#count;
   }
 
   /** The events of one commit, in log order. */
   add(sequence: number, events: readonly Event[]): void {
     if (events.length === 0) return;
     this.#waiting.push({ sequence, events });
+    this.#count += events.length;
     this.#pacer.wake();
   }
 
@@ -233,9 +240,11 @@ export class EventProjector {
       taken++;
     }
     if (taken === 0) return NOTHING;
+    const isMore = taken < this.#waiting.length;
     await this.#options.mark.write(messages, logSequence, logSequence);
     this.#waiting = this.#waiting.slice(taken);
-    return { messages: messages.length, isMore: this.#waiting.length > 0 };
+    this.#count -= messages.length;
+    return { messages: messages.length, isMore };
   }
 
   #message(event: Event, sequence: number, index: number): Append {
