@@ -129,7 +129,8 @@ async function place(
     if (reply.message.order !== undefined) return reply.message.order;
   } catch (error) {
     if (!isWaiting || !(error instanceof CallError) || error.kind !== "timeout") throw error;
-    const state = await readRecord(deps.client, ORDER_KIND, OrderStateSchema, { tenant, key });
+    // One that cannot be seen may be on its way: what is known is that the time is over.
+    const { state } = await deps.client.read(ORDER_KIND, OrderStateSchema, { tenant, key });
     if (state === undefined) throw error;
     return state;
   }
