@@ -33,6 +33,14 @@ describe("the plan", () => {
     expect(planned.slice(0, ROWS.length).every(({ setup }) => setup === HEADLINE)).toBe(true);
   });
 
+  it("has peers where they are named alone", () => {
+    expect(plan([]).filter(({ row }) => row.group === "peers")).toEqual([]);
+    const peers = plan(["peers"]).map(
+      ({ setup, row }) => `${setup} ${row.name.replace("peer-postgres-", "")}`,
+    );
+    expect(peers).toEqual(["1", "64", "256", "hot-64"].map((name) => `${HEADLINE} ${name}`));
+  });
+
   it("takes rows, groups and setups", () => {
     const names = (wanted: readonly string[]) => plan(wanted).map(({ setup, row }) => `${setup} ${row.name}`);
     expect(names(["hot", "spike"])).toEqual(["r1-always hot-64", "r1-always spike"]);

@@ -65,7 +65,7 @@ export async function runGrowth(options: GrowthOptions): Promise<boolean> {
       machine: thisMachine(),
       loadBefore,
       loadAfter: loadAverage(),
-      natsVersion: system.servers.version,
+      versions: { [system.servers.name]: system.servers.version },
       seconds: 0,
     };
     if (isKept && !signal.aborted)

@@ -19,14 +19,15 @@ export interface Circumstances {
   readonly machine: Machine;
   readonly loadBefore: number;
   readonly loadAfter: number;
-  readonly natsVersion: string;
+  /** Of the servers, by their names. */
+  readonly versions: Readonly<Record<string, string>>;
   readonly seconds: number;
 }
 
 /** Appends one line to a file of bench/history. Infinity becomes null. */
 export function keep(
   file: string,
-  { machine, loadBefore, loadAfter, natsVersion, seconds }: Circumstances,
+  { machine, loadBefore, loadAfter, versions, seconds }: Circumstances,
   what: Readonly<Record<string, unknown>>,
 ): void {
   const line = {
@@ -34,7 +35,7 @@ export function keep(
     commit: commitName(),
     machine,
     loadAverage: { before: loadBefore, after: loadAfter },
-    versions: { node: process.versions.node, natsServer: natsVersion },
+    versions: { node: process.versions.node, ...versions },
     seconds,
     ...what,
   };

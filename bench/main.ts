@@ -7,6 +7,7 @@
  *     npm run bench -- --repeat 3                  medians of three
  *     npm run bench -- --only growth               memory, bytes per order, restart times as the orders grow
  *     npm run bench -- --only growth --records-cached 1000   the same with small caches
+ *     npm run bench -- --only peers                another system with the same orders, docs/decisions/0003
  *     npm run bench -- --list                      what there is
  */
 import { parseArgs } from "node:util";
@@ -14,6 +15,7 @@ import { grouped, processTerminal } from "../cli/terminal.ts";
 import { runGrowth } from "./growth.ts";
 import { keep } from "./history.ts";
 import { loadAverage } from "./machine.ts";
+import { PEER_ROWS } from "./peers/rows.ts";
 import { HEADLINE, plan, ROWS, SETUPS } from "./rows.ts";
 import { runSuite, type SuiteResult } from "./suite.ts";
 import { messageTable, resultTable } from "./table.ts";
@@ -54,7 +56,7 @@ const seconds = Number(flags.seconds ?? (flags.quick ? SECONDS_QUICK : SECONDS))
 const isKept = !flags["no-history"];
 
 function list(): void {
-  for (const { name, about } of ROWS) terminal.out(`${name.padEnd(22)} ${about}`);
+  for (const { name, about } of [...ROWS, ...PEER_ROWS]) terminal.out(`${name.padEnd(22)} ${about}`);
   terminal.out(
     `${GROWTH.padEnd(22)} memory, bytes per order and restart times over ${grouped(GROWTH_ORDERS)} orders`,
   );
@@ -66,11 +68,12 @@ function list(): void {
 
 /** @returns true if every run counts and nothing failed in it */
 function report({ entries, circumstances }: SuiteResult): boolean {
-  const { machine, loadBefore, loadAfter, natsVersion } = circumstances;
+  const { machine, loadBefore, loadAfter, versions } = circumstances;
+  const servers = Object.entries(versions).map(([name, version]) => `, ${name} ${version}`);
   terminal.status("");
   terminal.out(
     `\n${machine.cores} × ${machine.cpu}, one sync ${machine.syncMs} ms, load average ${loadBefore} before and ` +
-      `${loadAfter} after, node ${process.versions.node}, nats-server ${natsVersion}, ${seconds} s a row`,
+      `${loadAfter} after, node ${process.versions.node}${servers.join("")}, ${seconds} s a row`,
   );
   const rows = entries.map(({ setup, row, median, runs }) => ({
     name: `${setup} ${row}`,
@@ -99,15 +102,17 @@ if (flags.list) {
     if (!isClean) process.exitCode = 1;
   }
   if (rest.some((name) => !(name in SETUPS)) || !names.includes(GROWTH)) {
+    const planned = plan(rest);
+    for (const what of new Set(planned.flatMap(({ row }) => row.missing?.() ?? []))) terminal.note(what);
     const result = await runSuite({
-      planned: plan(rest),
+      planned: planned.filter(({ row }) => row.missing?.() === undefined),
       repeat: Number(flags.repeat),
       seconds,
       signal: abort.signal,
       status: (line) => terminal.status(line),
       note: (line) => terminal.note(line),
     });
-    if (!report(result)) process.exitCode = 1;
+    if (result.entries.length > 0 && !report(result)) process.exitCode = 1;
     if (isKept && result.entries.length > 0)
       keep("rows", result.circumstances, { isQuick: flags.quick, entries: result.entries });
   }

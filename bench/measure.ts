@@ -15,7 +15,16 @@ export interface Used {
 }
 
 const MIB = 2 ** 20;
-const ROLES: readonly Role[] = ["worker", "projection", "gateway", "nats", "psp", "runtime"];
+const ROLES: readonly Role[] = [
+  "worker",
+  "projection",
+  "gateway",
+  "nats",
+  "psp",
+  "runtime",
+  "peer",
+  "postgres",
+];
 
 /** Carries the work out and says what it has used. */
 export async function using<T>(system: BenchSystem, work: () => Promise<T>): Promise<[T, Used]> {

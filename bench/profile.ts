@@ -209,12 +209,11 @@ try {
   terminal.out(text);
   writeFileSync(join(folder, "table.txt"), `${text}\n`);
   terminal.out(`\nflame graphs: ${relative(process.cwd(), folder)}/*.html`);
-  const natsVersion = system.servers.version;
   const circumstances = {
     machine: thisMachine(),
     loadBefore,
     loadAfter: loadAverage(),
-    natsVersion,
+    versions: { [system.servers.name]: system.servers.version },
     seconds: Number(flags.seconds),
   };
   if (!flags["no-history"])

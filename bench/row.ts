@@ -23,8 +23,10 @@ export interface Row {
   /** What chooses it on the command line beside its name. */
   readonly group: string;
   readonly about: string;
-  /** Servers without workers and gateway. */
-  readonly isBare?: boolean;
+  /** Starts what it runs on, if that is not the whole system. */
+  readonly start?: (options: SystemOptions) => Promise<BenchSystem>;
+  /** What it needs and this machine has not, for people. */
+  readonly missing?: () => string | undefined;
   /** What it needs other than the setup. */
   readonly needs?: Partial<SystemOptions>;
   run(context: RowContext): Promise<Figures>;
@@ -98,6 +100,7 @@ export async function closedFigures(
   );
   tellFailures(result, tell);
   const figures = orderFigures(result, used, system.memory());
+  if (system.servers.members.length === 0) return figures;
   await setTimeout(PROJECTED_MS);
   const after = await serverFigures(system.servers);
   return { ...figures, ...messageFigures(before, after, result.tally.done) };

@@ -1,4 +1,5 @@
 import { acceptRow, closedRow, idleRow, type Row, USUAL_ORDERS } from "./row.ts";
+import { PEER_ROWS } from "./peers/rows.ts";
 import { protocolRows } from "./protocols.ts";
 import { runtimeRows } from "./runtime-steps.ts";
 import { overloadRow, spikeRow } from "./surge.ts";
@@ -10,7 +11,7 @@ const HOT = { ...USUAL_ORDERS, isHot: true };
 /** A fraction of the records that a run touches, so that most of them have to be read again. */
 const SMALL_CACHE = 200;
 
-/** Everything that is measured, in the order of the table. */
+/** Everything of ours that is measured, in the order of the table. */
 export const ROWS: readonly Row[] = [
   closedRow("closed-1", "closed", 1),
   closedRow("closed-16", "closed", 16),
@@ -60,16 +61,17 @@ export interface Planned {
  * @throws Error naming what there is, when a name is not among it
  */
 export function plan(names: readonly string[]): readonly Planned[] {
-  const unknown = names.filter((name) => !(name in SETUPS) && !ROWS.some((row) => isMeant(row, name)));
+  const all = [...ROWS, ...PEER_ROWS];
+  const unknown = names.filter((name) => !(name in SETUPS) && !all.some((row) => isMeant(row, name)));
   if (unknown.length > 0) {
-    const groups = [...new Set(ROWS.map(({ group }) => group))];
+    const groups = [...new Set(all.map(({ group }) => group))];
     throw new Error(
-      `there is no ${unknown.join(", ")}: choose rows of ${ROWS.map(({ name }) => name).join(", ")}; ` +
+      `there is no ${unknown.join(", ")}: choose rows of ${all.map(({ name }) => name).join(", ")}; ` +
         `groups of ${groups.join(", ")}, growth; setups of ${Object.keys(SETUPS).join(", ")}`,
     );
   }
   const setups = names.filter((name) => name in SETUPS);
-  const rows = ROWS.filter((row) => names.some((name) => isMeant(row, name)));
+  const rows = all.filter((row) => names.some((name) => isMeant(row, name)));
   if (names.length === 0) {
     const others = Object.keys(SETUPS).filter((setup) => setup !== HEADLINE);
     const compared = ROWS.filter(({ name }) => COMPARED.includes(name));

@@ -12,7 +12,7 @@ import { systemRandom } from "../platform/random.ts";
 import { SampleActor } from "../proto/gen/tradewind/actors/sample/v1/sample_actor_pb.ts";
 import { cpuFigures, type Figures, memoryFigures, rounded, using } from "./measure.ts";
 import { type Row, tellFailures } from "./row.ts";
-import type { BenchSystem } from "./system.ts";
+import { type BenchSystem, startBare } from "./system.ts";
 
 const ACCOUNTS = 1_024;
 const IN_FLIGHT = 256;
@@ -42,7 +42,7 @@ function runtimeRow(name: string, about: string, call: Call, stepsPerCall: numbe
     name: `runtime-${name}`,
     group: "runtime",
     about: `the runtime alone, ${IN_FLIGHT} calls in flight, ${ACCOUNTS} accounts: ${about}`,
-    isBare: true,
+    start: startBare,
     run: async ({ system, seconds, signal, tell }): Promise<Figures> => {
       system.start("runtime", ["bench/runtime-worker.ts"], {
         STREAM_REPLICAS: String(system.servers.members.length),

@@ -3,6 +3,7 @@ import { testCluster, testServer } from "../platform/nats-server/testing.ts";
 
 /** One nats-server or a cluster of three, on data of their own. */
 export interface Servers {
+  readonly name: string;
   readonly version: string;
   /** For NATS_URL. */
   readonly url: string;
@@ -19,16 +20,17 @@ export interface ServersOptions {
 
 /** Starts them below TMPDIR; everything goes with `stop`, or with this process however it ends. */
 export async function startServers({ syncInterval, replicas, profPort }: ServersOptions): Promise<Servers> {
+  const name = "natsServer";
   const progress = (line: string) => console.error(line);
   const { version } = await resolveNatsServer({ env: process.env, progress });
   if (replicas === 3) {
     const cluster = await testCluster({ syncInterval });
     const { servers: members, urls } = cluster;
-    return { version, url: urls.join(","), members, stop: () => cluster.stop() };
+    return { name, version, url: urls.join(","), members, stop: () => cluster.stop() };
   }
   const extraConfig = profPort === undefined ? {} : { extraConfig: `prof_port: ${profPort}` };
   const server = await testServer({ syncInterval, ...extraConfig });
-  return { version, url: server.url, members: [server], stop: () => server.stop() };
+  return { name, version, url: server.url, members: [server], stop: () => server.stop() };
 }
 
 /** What one stream holds, and the sequence of its last message: how many were ever stored. */

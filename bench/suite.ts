@@ -3,7 +3,8 @@ import { loadAverage, thisMachine } from "./machine.ts";
 import { type Figures, medianFigures } from "./measure.ts";
 import { type RowContext, unclean } from "./row.ts";
 import { type Planned, SETUPS } from "./rows.ts";
-import { startBare, startSystem } from "./system.ts";
+import type { Servers } from "./servers.ts";
+import { startSystem } from "./system.ts";
 import { more } from "./table.ts";
 
 /** How the rows are measured. */
@@ -36,15 +37,15 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
   const machine = thisMachine();
   const runs = new Map<Planned, Figures[]>(planned.map((each) => [each, []]));
   const dropped = new Map<Planned, string[]>(planned.map((each) => [each, []]));
-  let natsVersion = "";
+  const versions: Record<string, string> = {};
   const total = planned.length * repeat;
   for (let at = 0; at < total && !signal.aborted; at++) {
     const each = planned[at % planned.length];
     if (each === undefined) break;
     const name = `[${at + 1}/${total}] ${each.setup} ${each.row.name}`;
     try {
-      const { figures, version } = await runRow(each, options, (line) => options.status(`${name}: ${line}`));
-      natsVersion = version;
+      const { figures, servers } = await runRow(each, options, (line) => options.status(`${name}: ${line}`));
+      versions[servers.name] = servers.version;
       runs.get(each)?.push(figures);
       note(`${name}: ${summary(figures)}`);
     } catch (error) {
@@ -62,7 +63,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
       { setup, row: row.name, about: row.about, median: medianFigures(counted), runs: counted, dropped: bad },
     ];
   });
-  return { entries, circumstances: { machine, loadBefore, loadAfter: loadAverage(), natsVersion, seconds } };
+  return { entries, circumstances: { machine, loadBefore, loadAfter: loadAverage(), versions, seconds } };
 }
 
 function summary(figures: Figures): string {
@@ -81,12 +82,12 @@ async function runRow(
   { setup, row }: Planned,
   { seconds, signal }: SuiteOptions,
   tell: (line: string) => void,
-): Promise<{ readonly figures: Figures; readonly version: string }> {
+): Promise<{ readonly figures: Figures; readonly servers: Servers }> {
   const usual = SETUPS[setup];
   if (usual === undefined) throw new Error(`there is no setup ${setup}`);
   const options = { ...usual, ...row.needs };
   tell("start");
-  const system = row.isBare === true ? await startBare(options) : await startSystem(options);
+  const system = await (row.start ?? startSystem)(options);
   const hang = AbortSignal.timeout(ROW_MS_MAX);
   const context: RowContext = { system, seconds, signal: AbortSignal.any([signal, hang]), tell };
   try {
@@ -97,7 +98,7 @@ async function runRow(
       const problem = await unclean(system.url);
       if (problem !== "") throw new Error(`the books differ: ${problem}`);
     }
-    return { figures, version: system.servers.version };
+    return { figures, servers: system.servers };
   } finally {
     tell("stop");
     await system.stop();

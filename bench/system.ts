@@ -4,13 +4,13 @@ import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { cpuOfTrees } from "../cli/process-cpu.ts";
+import { cpuOfTrees, treePids } from "../cli/process-cpu.ts";
 import { freePorts } from "../platform/nats-server/ports.ts";
 import { pssOf } from "./machine.ts";
 import { type Servers, type ServersOptions, startServers } from "./servers.ts";
 
 /** What a process of the system is there for; several may have one role. */
-export type Role = "worker" | "projection" | "gateway" | "psp" | "nats" | "runtime";
+export type Role = "worker" | "projection" | "gateway" | "psp" | "nats" | "runtime" | "peer" | "postgres";
 
 /** Figures by role: CPU seconds, bytes. */
 export type ByRole = ReadonlyMap<Role, number>;
@@ -92,7 +92,11 @@ export async function startSystem(options: SystemOptions): Promise<BenchSystem> 
 
 /** Starts the servers alone. */
 export async function startBare(options: ServersOptions, url = ""): Promise<Processes> {
-  const servers = await startServers(options);
+  return startProcesses(await startServers(options), url);
+}
+
+/** A system of servers that run already, without processes yet. */
+export function startProcesses(servers: Servers, url: string): Processes {
   return new Processes(url, servers);
 }
 
@@ -104,6 +108,7 @@ class Processes implements BenchSystem {
   readonly #fail: (error: Error) => void;
   #members: Member[] = [];
   readonly #killed: Member[] = [];
+  readonly #adopted: [Role, number][] = [];
   readonly #ended = new Map<Role, number>();
 
   constructor(url: string, servers: Servers) {
@@ -116,7 +121,7 @@ class Processes implements BenchSystem {
   }
 
   cpu(): ByRole {
-    const pids = this.#pids();
+    const pids = [...this.#pids(), ...this.#adopted];
     const sums = new Map<Role, number>(this.#ended);
     const trees = cpuOfTrees(pids.map(([, pid]) => pid));
     for (const [role, pid] of pids) {
@@ -128,7 +133,11 @@ class Processes implements BenchSystem {
 
   memory(): ByRole {
     const sums = new Map<Role, number>();
-    for (const [role, pid] of this.#pids()) sums.set(role, (sums.get(role) ?? 0) + pssOf(pid));
+    const adopted = this.#adopted.flatMap(([role, root]) =>
+      treePids(root).map((pid): [Role, number] => [role, pid]),
+    );
+    for (const [role, pid] of [...this.#pids(), ...adopted])
+      sums.set(role, (sums.get(role) ?? 0) + pssOf(pid));
     return sums;
   }
 
@@ -150,6 +159,11 @@ class Processes implements BenchSystem {
       if (this.#members.includes(member))
         this.#fail(new Error(`${args.join(" ")} ended with ${code ?? signal}`));
     });
+  }
+
+  /** Measures a process and its descendants, which somebody else starts and ends. */
+  adopt(role: Role, pid: number): void {
+    this.#adopted.push([role, pid]);
   }
 
   async kill(role: Role): Promise<void> {
@@ -213,7 +227,7 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
 }
 
 /** @throws Error after START_MS_MAX */
-async function listens(url: string): Promise<void> {
+export async function listens(url: string): Promise<void> {
   for (const giveUpMs = Date.now() + START_MS_MAX; ; await setTimeout(START_POLL_MS)) {
     try {
       await (await fetch(url, { signal: AbortSignal.timeout(START_MS_MAX) })).arrayBuffer();

@@ -34,6 +34,8 @@ const COLUMNS: readonly Column[] = [
   column("projection", "cpu.projection", cpu),
   column("gateway", "cpu.gateway", cpu),
   column("nats", "cpu.nats", cpu),
+  column("peer", "cpu.peer", cpu),
+  column("postgres", "cpu.postgres", cpu),
   column("generator", "cpu.generator", cpu),
   column("PSS MiB", "memoryMiB", grouped),
 ];

@@ -38,6 +38,11 @@ export function cpuOfTrees(roots: readonly number[]): TreeCpu[] {
   });
 }
 
+/** A process and its descendants; none if it has ended. Linux only. */
+export function treePids(root: number): number[] {
+  return treeOf(root, processRows()).map(({ pid }) => pid);
+}
+
 function treeOf(root: number, rows: readonly ProcessRow[]): readonly ProcessRow[] {
   const found = rows.filter(({ pid }) => pid === root);
   for (const member of found) found.push(...rows.filter(({ parent }) => parent === member.pid));
