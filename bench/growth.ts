@@ -108,7 +108,7 @@ class Growth {
     const { orders, signal } = this.#options;
     const part = Math.ceil(orders / POINTS);
     for (let at = 1; at <= POINTS && !signal.aborted; at++) {
-      const place = this.#placer(1);
+      const place = this.#placer();
       const { tally, elapsedMs } = await runClosed({
         clock: systemClock,
         signal,
@@ -166,7 +166,7 @@ class Growth {
     return problem;
   }
 
-  #placer(attemptsMax: number): PlaceOrder {
+  #placer(): PlaceOrder {
     return placer({
       post: async (body, key) => {
         const answer = await this.#pool.post(API.placeOrder, body, key);
@@ -181,12 +181,12 @@ class Growth {
       order: () => orderJson(this.#generator.nextOrder(), "settled"),
       key: () => this.#generator.nextKey(),
       clock: systemClock,
-      attemptsMax,
+      attemptsMax: RETRIES,
     });
   }
 
   async #firstOrders(): Promise<void> {
-    const place = this.#placer(RETRIES);
+    const place = this.#placer();
     const all = Promise.all(Array.from({ length: FIRST_ORDERS }, (_, at) => place(at)));
     const outcomes = await Promise.race([all, setTimeout(HEAL_MS_MAX, undefined, { ref: false })]);
     const isSettled = outcomes?.every(({ ok }) => ok) === true;
