@@ -78,7 +78,7 @@ export class JetStreamPull implements Subscription {
       this.#requestMore();
       this.#watch();
     } catch (error) {
-      if (!this.#isCurrent(round)) return;
+      if (!this.#isCurrent(round) || !requests.isConnected) return; // begun again with the connection
       if (this.#retryMs === RETRY_MS_MAX) {
         log.warn({ stream, consumer, err: error }, "cannot take messages, trying again");
       }

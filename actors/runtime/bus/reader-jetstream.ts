@@ -93,9 +93,10 @@ export class JetStreamReader implements Subscription {
       if (created.num_pending === 0) guard(() => this.#caughtUp());
     } catch (error) {
       if (!this.#isCurrent(name)) return;
+      this.#drop();
+      if (!requests.isConnected) return; // begun again with the connection, which tells of itself
       if (this.#retryMs === RETRY_MS_MAX)
         log.warn({ stream, err: error }, "cannot read the stream, trying again");
-      this.#drop();
       this.#arm(this.#retryMs, () => void this.#start());
       this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2);
     }
