@@ -32,7 +32,9 @@ const STORE_POLL_MS = 1_000;
 /** An owner's word counts this long. */
 const LOAD_AGE_MS_MAX = 5_000;
 const RETRY_AFTER_MS_MIN = 200;
-const RETRY_AFTER_MS_MAX = 5_000;
+/** Also after a long silence: what came meanwhile is worked off faster than it came. */
+const RETRY_AFTER_MS_MAX = 1_000;
+const FULL_RETRY_AFTER_MS = 5_000;
 
 interface Word {
   readonly load: Load;
@@ -76,20 +78,20 @@ export class Admission {
   refusal(): AdmissionRefusal | undefined {
     const { bus, writer } = this.#options;
     if (!bus.isConnected()) {
-      return { reason: "there is no connection to NATS", retryAfterMs: LIMITS.retryDelayMsMax };
+      return { reason: "there is no connection to NATS", retryAfterMs: RETRY_AFTER_MS_MAX };
     }
     if (this.#fullStream !== undefined || writer.isFull()) {
       const reason = `the store is full (${this.#fullStream ?? this.#options.topology.streams.inbox})`;
-      return { reason, retryAfterMs: RETRY_AFTER_MS_MAX };
+      return { reason, retryAfterMs: FULL_RETRY_AFTER_MS };
     }
     for (const word of this.#words.values()) {
       const { group, log } = word.load;
       if (group !== COMMAND_GROUP || !this.#isFresh(word)) continue;
       const behindMs = this.#behindMs(word.load);
       if (behindMs === 0) continue;
-      // What took so long to pile up takes as long to be worked off: who asks sooner only adds to it.
-      const retryAfterMs = Math.min(Math.max(Math.round(behindMs), RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX);
-      return { reason: `log ${group}.${log} is ${Math.round(behindMs)} ms behind`, retryAfterMs };
+      // What piles up under load takes as long to be worked off: who asks sooner only adds to it.
+      const waitMs = Math.min(Math.max(Math.round(behindMs), RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX);
+      return { reason: `log ${group}.${log} is ${Math.round(behindMs)} ms behind`, retryAfterMs: waitMs };
     }
     return undefined;
   }
