@@ -115,7 +115,9 @@ export class Epilogue {
     const { clock, fold } = observer;
     system.crashAll();
     observer.isDamaged = true;
-    await sleep(clock, LIMITS.leaseMs);
+    await sleep(clock, LIMITS.leaseMs * 2);
+    // A fault may have had one started again meanwhile: nobody is to have a log while its input is exchanged.
+    system.crashAll();
     const stream = await this.#damage(ending);
     const before = await observer.bus.status(stream);
     const logs = [...fold.logs.values()].map((log) => ({ log, last: log.last, positions: log.positions }));
