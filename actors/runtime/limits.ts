@@ -62,13 +62,17 @@ export const LIMITS = Object.freeze({
   taskBundleBytesMax: 262_144,
   appendTimeoutMs: 2_000,
   readTimeoutMs: 2_000,
+  /** A read of a record waits so long for an owner: a log that changes hands has one again by then. */
+  readWaitMs: 4_000,
   retryDelayMs: 100,
   retryDelayMsMax: 2_000,
-  /** A lease is renewed this often; its worker is suspect after one second and taken over after `leaseMs`. */
-  leaseRenewMs: 500,
+  /** A lease is renewed this often; its worker is taken over after `leaseMs`. */
+  leaseRenewMs: 400,
   leaseMs: 3_000,
+  /** A worker without a connection is taken over after this already. */
+  leaseSuspectMs: 1_500,
   /** An owner that got no ack for so long stops answering reads (J23). */
-  ownerSilentMsMax: 2_000,
+  ownerSilentMsMax: 1_200,
   /** Takeovers in a row without a commit after which inputs are applied one by one (J12). */
   crashLoopTakeoversMin: 3,
   /** So many inputs are applied one by one, then the log goes on as usual. */
@@ -104,4 +108,6 @@ export const LIMITS = Object.freeze({
 assert(LIMITS.commitBytesMax + LIMITS.recordBytesMax / 4 < LIMITS.messageBytesMax, "a commit fits a message");
 assert(LIMITS.bundleBytesMax < LIMITS.commitBytesMax, "what a bundle brings fits a commit");
 assert(LIMITS.leaseRenewMs * 3 < LIMITS.leaseMs, "three renewals may be lost before a lease runs out");
-assert(LIMITS.ownerSilentMsMax < LIMITS.leaseMs, "an owner falls silent before it can be replaced");
+assert(LIMITS.leaseSuspectMs < LIMITS.leaseMs, "what is known of a worker makes its lease shorter");
+assert(LIMITS.leaseMs < LIMITS.readWaitMs, "a read outlasts the change of an owner");
+assert(LIMITS.ownerSilentMsMax < LIMITS.leaseSuspectMs, "an owner falls silent before it can be replaced");

@@ -61,6 +61,7 @@ export interface Topology {
   /** Core subjects. */
   read(group: string, log: number): string;
   load(group: string, log: number): string;
+  worker(group: string, worker: string): string;
   replies(client: string): string;
   /** Durable consumer of a task queue. */
   consumer(queue: string): string;
@@ -128,6 +129,7 @@ export function createTopology(
     lease: (g, worker) => `$KV.leases${suffix}.${g}.${worker}`,
     read: (g, l) => `${dot}read.${g}.${l}`,
     load: (g, l) => `${dot}load.${g}.${l}`,
+    worker: (g, worker) => `${dot}worker.${g}.${worker}`,
     replies: (client) => `${dot}reply.${client}`,
     consumer: (queue) => `tasks-${queue}`,
     filters: {

@@ -67,11 +67,13 @@ export function planFaults(
   dice: Dice,
   healMs: number,
   leaseMs: number,
-  hasZombie: boolean,
+  zombie: "frozen" | "unheard" | undefined,
 ): readonly Fault[] {
   const faults: Fault[] = [];
-  if (hasZombie) {
-    const [atMs, forMs] = [dice.integer(500, 1_000), leaseMs + dice.integer(500, 1_300)];
+  if (zombie !== undefined) {
+    // One that nobody hears is back before its lease has run out.
+    const forMs = zombie === "frozen" ? leaseMs + dice.integer(500, 1_300) : leaseMs - dice.integer(520, 620);
+    const atMs = dice.integer(500, 1_000);
     faults.push({ type: "freeze", atMs, role: "worker", forMs, timersFirst: dice.chance(0.5) });
   }
   const count = dice.pick([0, 1, 1, 2, 3, 5]);

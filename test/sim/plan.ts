@@ -109,7 +109,9 @@ export interface Plan {
 
 const TENANTS = ["acme", "zeta"];
 /** Schedules in which a worker is paused until another one has its logs, and goes on. */
-const ZOMBIE_RATE = 0.1;
+const ZOMBIE_RATE = 0.15;
+/** Of these: replaced before its lease has run out, because the server says that it is not connected. */
+const UNHEARD_RATE = 0.5;
 /** Schedules in which many messages kill the one worker of several logs. */
 const KILLERS_RATE = 0.08;
 
@@ -154,8 +156,9 @@ function losingTimers(plan: Plan): Plan {
 function drawUsual(seed: number): Plan {
   const dice = new Dice(seed, "plan");
   const hasZombie = dice.chance(ZOMBIE_RATE);
+  const isUnheard = hasZombie && new Dice(seed, "unheard").chance(UNHEARD_RATE);
   const hasKillers = !hasZombie && dice.chance(KILLERS_RATE);
-  const opsUntilMs = hasZombie ? 3_000 : dice.pick([800, 1_500, 2_500]);
+  const opsUntilMs = hasZombie ? (isUnheard ? 5_000 : 3_000) : dice.pick([800, 1_500, 2_500]);
   const healMs = opsUntilMs + dice.integer(100, 1_200);
   const tenants = TENANTS.slice(0, dice.pick([1, 1, 2]));
   const keys = Array.from({ length: dice.integer(2, 4) }, (_, i) => `k${i}`);
@@ -165,8 +168,9 @@ function drawUsual(seed: number): Plan {
     taskWorkers: dice.pick([1, 1, 1, 2]),
     clients: dice.pick([1, 2]),
   };
-  const leaseMs = hasZombie ? 600 : dice.pick([600, 1_200, 3_000]);
   const extra = new Dice(seed, "extra");
+  const zombie = hasZombie ? (isUnheard ? "unheard" : "frozen") : undefined;
+  const leaseMs = hasZombie ? (isUnheard ? 3_000 : 600) : dice.pick([600, 1_200, 3_000]);
   const watchesRecords = extra.chance(WATCHES_RATE);
   const causalDepthMax = extra.chance(SHALLOW_RATE) ? extra.pick([0, 1, 2]) : undefined;
   const limits = {
@@ -185,7 +189,7 @@ function drawUsual(seed: number): Plan {
     analyticsLogs: dice.pick([1, 1, 2]),
     replicas: dice.pick([1, 3]),
     limits,
-    rates: drawRates(dice),
+    rates: { ...drawRates(dice), unheardRate: isUnheard ? 1 : extra.pick([0, 0, 0.3, 0.9]) },
     staleRangeRate: dice.pick([0, 0.3, 0.8]),
     staleRangeMsMax: dice.pick([50, 2_000]),
     skewMsMax: dice.pick([0, 0, 1_000, 30_000]),
@@ -200,7 +204,7 @@ function drawUsual(seed: number): Plan {
     tenants,
     keys,
     ops: ops.draw(),
-    faults: planFaults(new Dice(seed, "faults"), healMs, leaseMs, hasZombie),
+    faults: planFaults(new Dice(seed, "faults"), healMs, leaseMs, zombie),
     healMs,
     watchesRecords,
     tasksAtHome: !hasKillers && new Dice(seed, "home").chance(HOME_RATE),
@@ -276,10 +280,12 @@ function drawLimits(dice: Dice, leaseMs: number): Plan["limits"] {
   const timeoutMs = dice.pick([250, 600, 2_000]);
   return {
     leaseMs,
-    leaseRenewMs: Math.floor(leaseMs / 4),
-    ownerSilentMsMax: Math.floor((leaseMs * 2) / 3),
+    leaseRenewMs: Math.floor(leaseMs / 6),
+    leaseSuspectMs: Math.floor(leaseMs / 2),
+    ownerSilentMsMax: Math.floor(leaseMs * 0.4),
     appendTimeoutMs: timeoutMs,
     readTimeoutMs: timeoutMs,
+    readWaitMs: timeoutMs,
     retryDelayMs: dice.pick([20, 100]),
     retryDelayMsMax: dice.pick([200, 2_000]),
     commitStepsMax: dice.pick([4_096, 6, 2]),

@@ -47,9 +47,9 @@ export const RARE_PLANTS: readonly Plant[] = [
   planted(
     "skew",
     "a-log-that-was-left-is-taken-back",
-    "worker/placement.ts",
-    "ranked.filter((worker) => !declines(worker, log));",
-    "ranked.filter((worker) => !declines(worker, -1));",
+    "worker/membership.ts",
+    "const hasLeft = isOwn ? this.#declined.has(log) : lease?.declines.includes(log) === true;",
+    "const hasLeft = log < 0 && isOwn;",
   ),
   planted(
     "skew",

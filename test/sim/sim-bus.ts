@@ -5,6 +5,7 @@ import type {
   Bus,
   CoreMessage,
   Headers,
+  NoAnswer,
   PullOptions,
   ReadOptions,
   StoredMessage,
@@ -43,7 +44,7 @@ export class SimBus implements Bus {
     return this.#inner.subscribe(subject, onMessage, options);
   }
 
-  request(subject: string, data: Uint8Array, timeoutMs: number): Promise<CoreMessage | undefined> {
+  request(subject: string, data: Uint8Array, timeoutMs: number): Promise<CoreMessage | NoAnswer> {
     return this.#inner.request(subject, data, timeoutMs);
   }
 

@@ -3,7 +3,7 @@ import { type Clock, systemClock } from "../../../platform/clock.ts";
 import type { Logger } from "../../../platform/log.ts";
 import { type Random, systemRandom } from "../../../platform/random.ts";
 import { append, appendBatch } from "./append-jetstream.ts";
-import type { Bus, CoreMessage, Subscription } from "./bus.ts";
+import type { Bus, CoreMessage, NoAnswer, Subscription } from "./bus.ts";
 import { ownHeaders, toHeaders } from "./message-jetstream.ts";
 import { JetStreamPull } from "./pull-jetstream.ts";
 import { get, last, lastMany, purge, purgeAcked, range, status, subjects } from "./queries-jetstream.ts";
@@ -93,7 +93,7 @@ function request(
   subject: string,
   data: Uint8Array,
   timeoutMs: number,
-): Promise<CoreMessage | undefined> {
+): Promise<CoreMessage | NoAnswer> {
   return new Promise((resolve) => {
     requests.ask(subject, data, undefined, timeoutMs, {
       onMessage: (msg) => {
@@ -105,7 +105,7 @@ function request(
         });
         return true;
       },
-      onSilence: () => resolve(undefined),
+      onSilence: (why) => resolve(why === "no responders" ? "nobody" : "silence"),
     });
   });
 }

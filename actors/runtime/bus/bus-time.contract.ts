@@ -71,7 +71,7 @@ export function timeContract(c: ContractContext): void {
       ).toMatchObject({ kind: "unknown" });
       await expect(c.bus.last(c.t.streams.inbox, subject)).rejects.toThrow(BusError);
       await expect(c.bus.lastMany(c.t.streams.inbox, [subject])).rejects.toThrow(BusError);
-      expect(await c.bus.request("read.core.0", bytes("?"), 500)).toBeUndefined();
+      expect(await c.bus.request("read.core.0", bytes("?"), 500)).toBe("silence");
       await c.world.startServers();
       await c.until(() => c.bus.isConnected(), "connected");
       await c.insist(subject, "b");

@@ -113,6 +113,9 @@ export class BusError extends Error {
   override readonly name = "BusError";
 }
 
+/** Why a request has no answer: nobody listens to its subject, or nothing came in time. */
+export type NoAnswer = "nobody" | "silence";
+
 /** NATS as the runtime sees it. Reads throw BusError when no complete answer came in time. */
 export interface Bus {
   /** Core publish: at most once, no answer. @throws Error if it is larger than a message may be */
@@ -122,8 +125,11 @@ export interface Bus {
     onMessage: (message: CoreMessage) => void,
     options?: { readonly queue?: string },
   ): Subscription;
-  /** Core request: the first answer, undefined if none came within `timeoutMs` or nobody listens. */
-  request(subject: string, data: Uint8Array, timeoutMs: number): Promise<CoreMessage | undefined>;
+  /**
+   * Core request: the first answer within `timeoutMs`. `nobody` is what one server knows: another one that has just
+   * been connected to it may have listeners.
+   */
+  request(subject: string, data: Uint8Array, timeoutMs: number): Promise<CoreMessage | NoAnswer>;
 
   append(message: Append): Promise<AppendOutcome>;
   /** All of them or none, in order; all subjects belong to one stream; `sequence` is that of the last. 1 to 1,000. */

@@ -7,6 +7,7 @@ import {
   BusError,
   type CoreMessage,
   type Headers,
+  type NoAnswer,
   type PullOptions,
   type ReadOptions,
   type StoredMessage,
@@ -134,21 +135,21 @@ export class MemoryConnection implements Bus {
     });
   }
 
-  request(subject: string, data: Uint8Array, timeoutMs: number): Promise<CoreMessage | undefined> {
+  request(subject: string, data: Uint8Array, timeoutMs: number): Promise<CoreMessage | NoAnswer> {
     const fate = this.#fate("request", subject);
     return new Promise((resolve) => {
       const replyTo = this.server.inbox();
-      const end = (answer: CoreMessage | undefined) => {
+      const end = (answer: CoreMessage | NoAnswer) => {
         timer.cancel();
         inbox.close();
         resolve(answer);
       };
       const inbox = this.subscribe(replyTo, end);
-      const timer = this.server.clock.setTimer(() => this.enter(() => end(undefined)), timeoutMs);
-      if (!this.server.isRunning()) return queueMicrotask(() => this.enter(() => end(undefined)));
+      const timer = this.server.clock.setTimer(() => this.enter(() => end("silence")), timeoutMs);
+      if (!this.server.isRunning()) return queueMicrotask(() => this.enter(() => end("silence")));
       const ask = () => {
         const heard = this.server.route({ subject, data, headers: {}, replyTo });
-        if (heard === 0) queueMicrotask(() => this.enter(() => end(undefined)));
+        if (heard === 0 || fate.isUnheard === true) queueMicrotask(() => this.enter(() => end("nobody")));
       };
       this.enter(() => this.#send(fate, ask));
     });

@@ -33,6 +33,8 @@ export interface MemoryFate {
   readonly lateMs?: number;
   /** An append is answered `unknown` at once and not stored (10164, 10158, no responders). */
   readonly isInFlight?: boolean;
+  /** A request is answered that nobody listens, though somebody does. */
+  readonly isUnheard?: boolean;
 }
 
 /** What happens on the way from the server to one reader, durable consumer or core subscription. */
@@ -86,6 +88,7 @@ export interface FaultRates {
   readonly resetMsMax?: number;
   /** Core messages and requests. */
   readonly coreLostRate?: number;
+  readonly unheardRate?: number;
 }
 
 /** Faults by chance: the same seed and the same calls give the same faults. */
@@ -98,8 +101,12 @@ export function randomFaults(random: Random, rates: FaultRates): MemoryFaults {
     operation: ({ kind }) => {
       const requestDelayMs = wayMs();
       const replyDelayMs = wayMs();
-      if (kind === "publish" || kind === "request")
+      if (kind === "publish")
         return { requestDelayMs, replyDelayMs, isRequestLost: hits(rates.coreLostRate) };
+      if (kind === "request") {
+        const isRequestLost = hits(rates.coreLostRate);
+        return { requestDelayMs, replyDelayMs, isRequestLost, isUnheard: hits(rates.unheardRate) };
+      }
       if (hits(rates.lostRequestRate)) return { requestDelayMs, replyDelayMs, isRequestLost: true };
       if (hits(rates.lostReplyRate)) return { requestDelayMs, replyDelayMs, isReplyLost: true };
       if (kind !== "append" && kind !== "batch") return { requestDelayMs, replyDelayMs };

@@ -87,7 +87,7 @@ export class LogReader {
     const lane = this.#lane(group, log);
     const id = `${kind}/${tenant}/${key}`;
     const known = lane.waiting.get(id);
-    const wantedMs = timeoutMs ?? LIMITS.readTimeoutMs;
+    const wantedMs = timeoutMs ?? LIMITS.readWaitMs;
     if (known) {
       known.timeoutMs = Math.max(known.timeoutMs, wantedMs);
       return known.promise;
@@ -172,7 +172,7 @@ export class LogReader {
     try {
       const subject = topology.read(lane.group, lane.log);
       const message = await bus.request(subject, encode(ReadRequestSchema, question), askMs);
-      if (message === undefined) return undefined;
+      if (typeof message === "string") return undefined;
       const { records, logSequence } = decode(ReadReplySchema, message.data);
       if (records.length === 0 || records.length > asks.length || logSequence < sequenceMin) return undefined;
       seen.see(lane.group, lane.log, logSequence);

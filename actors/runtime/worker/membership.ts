@@ -30,22 +30,33 @@ interface Member {
   readonly seenMs: number;
   /** Time of the same by the clock of the server. */
   readonly storedMs: number;
+  /** So often in a row the server has said since then that the worker is not connected. */
+  missed: number;
+  isAsked: boolean;
 }
 
 /** A worker that was never heard of, or not since its lease ran out by the server's clock, has this long to show up. */
 const UNSEEN_MS_MAX = 1_000;
+/** A worker that has left out so many renewals is asked whether it is there. */
+const ASKED_AFTER_RENEWALS = 2;
+/** A server that has just come back may not know everybody yet: it must say it twice. */
+const MISSED_MIN = 2;
+const NOTHING = new Uint8Array(0);
 /** Own renewals that we wait to see. */
 const BEATS_KEPT_MAX = 64n;
 
 /**
- * Who is alive in a group: leases in a bucket, renewed twice a second, watched by all. Serves liveness alone;
- * safety is the compare-and-set of the journal. Judged by own monotonic time, and only while connected.
+ * Who is alive in a group: leases in a bucket, renewed all the time, watched by all. A worker whose lease is not
+ * renewed is asked; where the server says that it is not connected, its lease runs out sooner, so that one that was
+ * killed is replaced at once and one that is busy keeps its logs. Serves liveness alone; safety is the
+ * compare-and-set of the journal. Judged by own monotonic time, and only while connected.
  */
 export class Membership {
   readonly #options: MembershipOptions;
   readonly #members = new Map<string, Member>();
   readonly #subject: string;
   #reader: Subscription | undefined;
+  #answering: Subscription | undefined;
   #timer: TimerHandle | undefined;
   #beat = 0n;
   #startedMs: bigint;
@@ -70,7 +81,9 @@ export class Membership {
   }
 
   start(): void {
-    const { bus, topology, group } = this.#options;
+    const { bus, topology, group, workerId } = this.#options;
+    const own = topology.worker(group, workerId);
+    this.#answering = bus.subscribe(own, ({ replyTo }) => bus.publish(replyTo, NOTHING));
     this.#reader = bus.read({
       stream: topology.streams.leases,
       filters: [topology.filters.leases(group)],
@@ -96,14 +109,21 @@ export class Membership {
   /** Call regularly: while there is no connection nobody can be judged. */
   tick(): void {
     for (const [log, rpc] of this.#declined) if (!this.#isKnown(rpc)) this.#declined.delete(log);
-    if (!this.#options.bus.isConnected()) this.#listeningSinceMs = this.#options.clock.monotonicMs();
+    if (!this.#options.bus.isConnected()) {
+      this.#listeningSinceMs = this.#options.clock.monotonicMs();
+      for (const member of this.#members.values()) member.missed = 0;
+    }
+    for (const [worker, member] of this.#members) {
+      const isLate = this.#silentMs(member) > LIMITS.leaseRenewMs * ASKED_AFTER_RENEWALS;
+      if (isLate && worker !== this.#options.workerId) void this.#ask(worker, member);
+    }
   }
 
   /** Live workers that take logs, this one included once its lease is stored; sorted. */
   live(): readonly string[] {
     const nowMs = this.#options.clock.monotonicMs();
     const live = [...this.#members].filter(
-      ([, { lease, seenMs }]) => !lease.leaving && nowMs - seenMs <= LIMITS.leaseMs,
+      ([, member]) => !member.lease.leaving && nowMs - member.seenMs <= leaseMsOf(member),
     );
     return live.map(([worker]) => worker).sort();
   }
@@ -120,16 +140,30 @@ export class Membership {
   isGone(life: string): boolean {
     const [worker = "", started] = life.split("@");
     if (worker === this.#options.workerId) return life !== this.life;
-    // All renewals before the newest of our own that we have seen have come: silence since then may be our own
-    // deafness.
-    const heardMs = this.#heardMs;
     const member = this.#members.get(worker);
-    if (member === undefined) return heardMs - this.#listeningSinceMs > UNSEEN_MS_MAX;
+    if (member === undefined) return this.#heardMs - this.#listeningSinceMs > UNSEEN_MS_MAX;
     if (started !== undefined && member.lease.startedMs.toString(36) !== started) return true;
-    const silentMs = heardMs - Math.max(member.seenMs, this.#listeningSinceMs);
     // One that has just begun to listen need not wait for a lease that ran out long before.
     const hasRunOut = this.#storedMs - member.storedMs > LIMITS.leaseMs;
-    return silentMs > (hasRunOut ? UNSEEN_MS_MAX : LIMITS.leaseMs);
+    return this.#silentMs(member) > (hasRunOut ? UNSEEN_MS_MAX : leaseMsOf(member));
+  }
+
+  /**
+   * How long a worker has certainly not renewed its lease: all renewals before the newest of our own that we have seen
+   * have come, silence since then may be our own deafness.
+   */
+  #silentMs({ seenMs }: Member): number {
+    return this.#heardMs - Math.max(seenMs, this.#listeningSinceMs);
+  }
+
+  /** Asks the server whether a worker is connected. One that is frozen or busy is, and does not answer. */
+  async #ask(worker: string, member: Member): Promise<void> {
+    if (member.isAsked) return;
+    member.isAsked = true;
+    const { bus, topology, group } = this.#options;
+    const answer = await bus.request(topology.worker(group, worker), NOTHING, LIMITS.leaseRenewMs);
+    member.isAsked = false;
+    member.missed = answer === "nobody" ? member.missed + 1 : 0;
   }
 
   /** False if no other build has been in the group of late. Cheap: asked for each outcome and firing. */
@@ -148,10 +182,16 @@ export class Membership {
     return true;
   }
 
-  /** True if a worker has left the log to those that understand more. */
-  declines(worker: string, log: number): boolean {
-    if (worker === this.#options.workerId) return this.#declined.has(log);
-    return this.#members.get(worker)?.lease.declines.includes(log) ?? false;
+  /**
+   * How little a worker should take a log: most if it has left it to those that understand more. One that has just
+   * come waits where others are: it cannot tell yet how long an owner has been silent, and they can.
+   */
+  reluctance(worker: string, log: number): number {
+    const lease = this.#members.get(worker)?.lease;
+    const isOwn = worker === this.#options.workerId;
+    const hasLeft = isOwn ? this.#declined.has(log) : lease?.declines.includes(log) === true;
+    const isNew = lease !== undefined && !isSettled(lease);
+    return (hasLeft ? 2 : 0) + (isNew ? 1 : 0);
   }
 
   #isKnown(rpc: number): boolean {
@@ -170,9 +210,10 @@ export class Membership {
     this.#isClosed = true;
     this.#timer?.cancel();
     this.#reader?.close();
+    this.#answering?.close();
     await this.#options.bus.append({
       subject: this.#subject,
-      data: new Uint8Array(0),
+      data: NOTHING,
       headers: { "KV-Operation": "DEL" },
     });
   }
@@ -186,7 +227,8 @@ export class Membership {
       this.#hear(lease.beat);
       this.#storedMs = storedMs;
     }
-    this.#members.set(worker, { lease, seenMs: this.#options.clock.monotonicMs(), storedMs });
+    const seenMs = this.#options.clock.monotonicMs();
+    this.#members.set(worker, { lease, seenMs, storedMs, missed: 0, isAsked: false });
   }
 
   #hear(beat: bigint): void {
@@ -218,7 +260,17 @@ export class Membership {
     this.#sentMs.delete(this.#beat - BEATS_KEPT_MAX);
     const outcome = await bus.append({ subject: this.#subject, data: encode(LeaseSchema, lease) });
     if (outcome.kind !== "stored") return;
-    if (clock.monotonicMs() - this.#renewedSentMs > LIMITS.leaseMs) this.#unbrokenSinceMs = sentMs;
+    if (clock.monotonicMs() - this.#renewedSentMs > LIMITS.leaseSuspectMs) this.#unbrokenSinceMs = sentMs;
     this.#renewedSentMs = Math.max(this.#renewedSentMs, sentMs);
   }
+}
+
+/** True for a worker that has heard the others for longer than an owner without connection is waited for. */
+function isSettled({ beat }: Lease): boolean {
+  return (Number(beat) - 1) * LIMITS.leaseRenewMs > LIMITS.leaseSuspectMs;
+}
+
+/** After so long without a renewal a worker is gone. */
+function leaseMsOf({ missed }: Member): number {
+  return missed >= MISSED_MIN ? LIMITS.leaseSuspectMs : LIMITS.leaseMs;
 }

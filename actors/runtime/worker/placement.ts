@@ -3,14 +3,14 @@ import { fnv1a } from "../topology.ts";
 /**
  * Who should own which log: rendezvous hashing with a bound, so that nobody gets more than its share. The same members
  * give the same answer everywhere; when one comes or goes few logs move.
- * @param declines whether a worker leaves the log to another build
+ * @param reluctance of a worker to take a log: those with the least share it
  * @returns the worker of each log, by log number; empty without workers
  */
 export function placeLogs(
   group: string,
   logs: number,
   workers: readonly string[],
-  declines: (worker: string, log: number) => boolean = () => false,
+  reluctance: (worker: string, log: number) => number = () => 0,
 ): readonly string[] {
   if (workers.length === 0) return [];
   const share = Math.ceil(logs / workers.length);
@@ -19,8 +19,9 @@ export function placeLogs(
     const ranked = [...workers].sort(
       (a, b) => score(b, group, log) - score(a, group, log) || (a < b ? -1 : 1),
     );
-    const willing = ranked.filter((worker) => !declines(worker, log));
-    const chosen = willing.find((worker) => (counts.get(worker) ?? 0) < share) ?? willing[0] ?? ranked[0];
+    const least = Math.min(...ranked.map((worker) => reluctance(worker, log)));
+    const willing = ranked.filter((worker) => reluctance(worker, log) === least);
+    const chosen = willing.find((worker) => (counts.get(worker) ?? 0) < share) ?? willing[0];
     if (chosen === undefined) return "";
     counts.set(chosen, (counts.get(chosen) ?? 0) + 1);
     return chosen;

@@ -181,8 +181,8 @@ class GroupWorker implements Worker {
     this.#publishLoads();
     const live = this.#membership.live();
     const { group, topology, workerId } = this.#options;
-    const declines = (worker: string, log: number) => this.#membership.declines(worker, log);
-    const placement = placeLogs(group, topology.group(group).logs, live, declines);
+    const reluctance = (worker: string, log: number) => this.#membership.reluctance(worker, log);
+    const placement = placeLogs(group, topology.group(group).logs, live, reluctance);
     placement.forEach((worker, log) => {
       if (worker === workerId) this.#wantLog(log);
       else this.#leaveLog(log);
