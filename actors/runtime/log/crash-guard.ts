@@ -15,6 +15,7 @@ const CARRIED = { source: "carry", sequence: 0, index: 0 } as const;
  */
 export class CrashGuard {
   readonly #streams: StreamNames;
+  readonly #owner: string;
   /** The input that the last owner announced and did not survive. */
   #poison: Trying | undefined;
   #isMet = false;
@@ -24,7 +25,9 @@ export class CrashGuard {
   /** Newest message of each input when its reader had brought all that waited. */
   readonly #waiting = new Map<InputSource, number>();
 
-  constructor(streams: StreamNames, takeovers: number, poison: Trying | undefined) {
+  /** @param owner this life of the worker */
+  constructor(owner: string, streams: StreamNames, takeovers: number, poison: Trying | undefined) {
+    this.#owner = owner;
     this.#streams = streams;
     this.#takeovers = takeovers;
     this.#poison = poison;
@@ -82,7 +85,7 @@ export class CrashGuard {
 
   #name({ source, sequence, index }: Pick<Input, "source" | "sequence" | "index">): Trying {
     const stream = this.#streams.get(source)?.name ?? source;
-    return create(TryingSchema, { stream, sequence: BigInt(sequence), entry: index });
+    return create(TryingSchema, { stream, sequence: BigInt(sequence), entry: index, owner: this.#owner });
   }
 
   #isPoison({ stream, sequence, entry }: Trying): boolean {

@@ -63,7 +63,7 @@ export function ownerParts(options: LogOwnerOptions, claimed: Claimed, hooks: Ow
   const { onError, onLoaded, onProjected, push } = hooks;
   const lastCommit = () => claimed.journal.last;
   const base = { bus, clock, topology, group, log, signal, recordsCachedMax };
-  const guard = new CrashGuard(claimed.streams, claimed.takeovers, claimed.poison);
+  const guard = new CrashGuard(options.workerId, claimed.streams, claimed.takeovers, claimed.poison);
   const ackedMark = () => claimed.recordMark.revision;
   const store = new RecordStore({ ...base, ackedMark, onLoaded });
   const derived = new Derived({ ...base, isArmed: (schedule) => isArmed(store, schedule) });

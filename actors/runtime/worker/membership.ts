@@ -166,6 +166,20 @@ export class Membership {
     member.missed = answer === "nobody" ? member.missed + 1 : 0;
   }
 
+  /**
+   * True once this life of a worker has renewed its lease after `sinceMs` (monotonic), false once it has not for as
+   * long as a lease holds, or another life has begun; undefined until one can tell.
+   */
+  hasLivedOn(life: string, sinceMs: number): boolean | undefined {
+    if (life === this.life) return true;
+    const [worker = "", started = "0"] = life.split("@");
+    const startedMs = BigInt(parseInt(started, 36));
+    const { lease, seenMs = -Infinity } = this.#members.get(worker) ?? {};
+    if (lease !== undefined && lease.startedMs > startedMs) return false;
+    if (lease?.startedMs === startedMs && seenMs > sinceMs) return true;
+    return this.#heardMs - sinceMs > LIMITS.leaseMs ? false : undefined;
+  }
+
   /** False if no other build has been in the group of late. Cheap: asked for each outcome and firing. */
   hasOtherBuild(): boolean {
     for (const { lease } of this.#members.values())

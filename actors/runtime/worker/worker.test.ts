@@ -222,6 +222,57 @@ describe("a crash loop", () => {
   }, 30_000);
 });
 
+describe("an owner that is cut off from its log", () => {
+  it("has not died of the input that it had announced", async () => {
+    const system = createSystem();
+    const { clock, nats, topology } = system;
+    const log = topology.log("core", topology.logOf("core", "demo", "a"));
+    const starter = system.worker("w0");
+    await ready(system, starter.worker);
+    await system.call(method.open, "a", { amount: 10n });
+    await system.finish(starter.worker.stop());
+    const options = { requestId: "d", timeoutMs: 200_000 };
+    const deposit = system.client.call(method.deposit, { tenant: "demo", key: "a" }, { amount: 5n }, options);
+    /** Its commits to the log get no answer; its leases neither, while `isDeaf`. */
+    const begin = (name: string) => {
+      const bus = nats.connect(name);
+      const state = { bus, isDeaf: false };
+      const append: Bus["append"] = (message) => {
+        const isCommit = message.subject === log && message.headers?.["Tw-Kind"] === undefined;
+        const isLease = message.subject === topology.lease("core", name);
+        if (isCommit || (isLease && state.isDeaf))
+          return Promise.resolve({ kind: "unknown", reason: "no leader" });
+        return bus.append(message);
+      };
+      const cut = new Proxy(bus, {
+        get: (target, property) => {
+          const value: unknown = property === "append" ? append : Reflect.get(target, property);
+          return typeof value === "function" ? (value.bind(target) as unknown) : value;
+        },
+      });
+      return Object.assign(state, { worker: system.workerOn(cut, name, [sampleActor]) });
+    };
+    for (const name of ["w1", "w2"]) {
+      const { bus, worker } = begin(name);
+      await ready(system, worker);
+      await clock.pass(1_000);
+      nats.crash(bus);
+    }
+    const third = begin("w3");
+    const admin = nats.connect("admin");
+    const lastKind = async () => (await admin.last(topology.streams.log, log))?.headers["Tw-Kind"];
+    for (let i = 0; i < 100 && (await lastKind()) !== "trying"; i++) await clock.pass(100);
+    expect(await lastKind()).toBe("trying");
+    third.isDeaf = true;
+    system.worker("w4");
+    for (let i = 0; i < 100 && (await lastKind()) === "trying"; i++) await clock.pass(100);
+    expect(await lastKind()).toBe("takeover");
+    third.isDeaf = false;
+    expect(await system.finish(deposit)).toMatchObject({ message: { balance: 15n } });
+    expect(await system.finish(system.client.listDeadLetters(undefined, 10))).toEqual([]);
+  }, 30_000);
+});
+
 describe("a crash loop under load", () => {
   const INBOX_DELAY_MS = 300;
   const LIVES_MAX = 8;

@@ -18,7 +18,7 @@ import type { ProjectionDefinition } from "../projection.ts";
 import { journalPressure, purgeEvents, purgeInbox, purgeJournal } from "./purge.ts";
 import { Readers } from "../log/readers.ts";
 import type { TaskService } from "../task-queue.ts";
-import { HaltError, logEnd, takeOver, type TakeoverOptions } from "../log/takeover.ts";
+import { type Claimed, HaltError, logEnd, takeOver, type TakeoverOptions } from "../log/takeover.ts";
 import { TRIM_KIND, TRIM_METHOD } from "../step/step-context.ts";
 import { TimerSweep } from "./timer-sweep.ts";
 import type { Topology } from "../topology.ts";
@@ -232,7 +232,8 @@ class GroupWorker implements Worker {
         { epoch: Number(claimed.epoch), before: owner, takeovers: claimed.takeovers },
         "took the log over",
       );
-      const logOwner = new LogOwner({ ...takeover, ...this.#ownerOptions(log, holding, logger) }, claimed);
+      const ownerOptions = { ...takeover, ...this.#ownerOptions(log, holding, logger) };
+      const logOwner = new LogOwner(ownerOptions, await this.#judged(claimed, holding.abort.signal));
       holding.owner = logOwner;
       if (this.#isStopping) logOwner.release();
       const outcome = await logOwner.run(() => {
@@ -245,6 +246,24 @@ class GroupWorker implements Worker {
     } finally {
       if (clock.monotonicMs() >= (this.#notBeforeMs.get(log) ?? 0)) this.#pause(log, TICK_MS);
     }
+  }
+
+  /**
+   * J12: what an owner had announced is set aside only if it has died of it. One that was cut off loses its log like
+   * one that is dead, but its lease comes back.
+   */
+  async #judged(claimed: Claimed, signal: AbortSignal): Promise<Claimed> {
+    const { poison } = claimed;
+    if (poison === undefined) return claimed;
+    const { clock } = this.#options;
+    const sinceMs = clock.monotonicMs();
+    while (!signal.aborted) {
+      const hasLivedOn = this.#membership.hasLivedOn(poison.owner, sinceMs);
+      if (hasLivedOn === true) return { ...claimed, poison: undefined };
+      if (hasLivedOn === false) return claimed;
+      await sleep(clock, TICK_MS, signal);
+    }
+    return claimed;
   }
 
   #takeoverOptions(log: number, { abort }: Holding): TakeoverOptions {
