@@ -148,8 +148,9 @@ export interface Bus {
     fromSequence: number,
     count: number,
   ): Promise<readonly StoredMessage[]>;
-  /** How many messages each subject under the filter holds. */
+  /** How many messages each subject under the filter holds, as the stream's leader says. */
   subjects(stream: string, filter: string): Promise<ReadonlyMap<string, number>>;
+  /** From the stream's leader. */
   status(stream: string): Promise<StreamStatus>;
   /** Deletes what matches the filter, only below `belowSequence` where given; returns how many went. */
   purge(stream: string, filter: string, belowSequence?: number): Promise<number>;

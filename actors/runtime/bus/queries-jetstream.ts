@@ -18,6 +18,8 @@ const NO_RESULTS = "No Results";
 const NO_MESSAGE = "Message Not Found";
 
 interface StreamInfo {
+  /** Absent where there is no cluster. */
+  readonly cluster?: { readonly leader?: string };
   readonly created: string;
   readonly config: { readonly max_bytes?: number };
   readonly state: {
@@ -150,19 +152,27 @@ export async function subjects(
 ): Promise<ReadonlyMap<string, number>> {
   const found = new Map<string, number>();
   for (;;) {
-    const info = await requests.api<StreamInfo>(`STREAM.INFO.${stream}`, {
-      subjects_filter: filter,
-      offset: found.size,
-    });
+    const info = await streamInfo(requests, stream, { subjects_filter: filter, offset: found.size });
     const page = Object.entries(info.state.subjects ?? {});
     for (const [subject, count] of page) found.set(subject, count);
     if (page.length === 0 || found.size >= (info.total ?? 0)) return found;
   }
 }
 
+/**
+ * From the leader. Where there is none any member answers, with what it has itself: a log that has read further than
+ * that would be taken for one whose stream was rolled back (J4).
+ */
+async function streamInfo(requests: Requests, stream: string, request: object = {}): Promise<StreamInfo> {
+  const info = await requests.api<StreamInfo>(`STREAM.INFO.${stream}`, request);
+  const { cluster } = info;
+  if (cluster !== undefined && (cluster.leader ?? "") === "") throw new BusError(`${stream} has no leader`);
+  return info;
+}
+
 /** @throws BusError */
 export async function status(requests: Requests, stream: string): Promise<StreamStatus> {
-  const { created, config, state } = await requests.api<StreamInfo>(`STREAM.INFO.${stream}`);
+  const { created, config, state } = await streamInfo(requests, stream);
   const { max_bytes: bytesMax = -1 } = config;
   return {
     firstSequence: state.first_seq,
