@@ -9,6 +9,7 @@ import { JetStreamPull } from "./pull-jetstream.ts";
 import { get, last, lastMany, purge, purgeAcked, range, status, subjects } from "./queries-jetstream.ts";
 import { JetStreamReader } from "./reader-jetstream.ts";
 import { guard, Requests } from "./requests-jetstream.ts";
+import { StreamEnds } from "./stream-ends-jetstream.ts";
 
 export interface JetStreamBusOptions {
   readonly nc: NatsConnection;
@@ -27,7 +28,7 @@ export function createJetStreamBus(options: JetStreamBusOptions): JetStreamBus {
   const { nc, log, clock = systemClock, random = systemRandom } = options;
   const requests = new Requests(nc, clock);
   const open = new Set<Subscription>();
-  const parts = { requests, random, log: log.child({ component: "bus" }) };
+  const parts = { requests, ends: new StreamEnds(requests), random, log: log.child({ component: "bus" }) };
   const keep = (inner: Subscription): Subscription => {
     const outer: Subscription = {
       close: () => {

@@ -116,6 +116,28 @@ describe("jetstream bus, faults", () => {
     expect(systemClock.monotonicMs() - upMs).toBeLessThan(3_000);
   });
 
+  it("leaves a consumer that heartbeats and delivers nothing, as one does whose server is behind", async () => {
+    const { world, t, bus } = await oneServer();
+    const seen: number[] = [];
+    bus.read({
+      stream: t.streams.inbox,
+      filters: [t.inbox("core", 0)],
+      from: { sequence: 1 },
+      onMessage: (m) => seen.push(m.sequence),
+    });
+    const writer = await world.connect("writer");
+    await writer.append({ subject: t.inbox("core", 0), data });
+    await until(() => seen.length === 1, "the first message");
+    const [name] = await consumers(world, t.streams.inbox);
+    const pause = { pause_until: new Date(systemClock.nowMs() + 600_000).toISOString() };
+    await world.admin.api(`CONSUMER.PAUSE.${t.streams.inbox}.${name}`, pause);
+    await sleep(systemClock, 4_000);
+    expect(await consumers(world, t.streams.inbox)).toEqual([name]); // there is nothing to deliver
+    await writer.append({ subject: t.inbox("core", 0), data });
+    await until(() => seen.length === 2, "the second message");
+    expect(seen).toEqual([1, 2]);
+  });
+
   it("does not take a cut answer for a complete one", async () => {
     const { world, bus } = await oneServer();
     const answers: { subject: string; last: number }[] = [];

@@ -7,11 +7,14 @@ import { LIMITS } from "../limits.ts";
 import { deliveredMessage, deliveryInfo } from "./message-jetstream.ts";
 import { status as streamStatus } from "./queries-jetstream.ts";
 import { guard, type Requests } from "./requests-jetstream.ts";
+import type { StreamEnd, StreamEnds } from "./stream-ends-jetstream.ts";
 
 /** The server says so often that it is there and what it has sent. */
 const HEARTBEAT_MS = 1_000;
 /** Silence after which the consumer is taken for lost. */
 const SILENCE_MS_MAX = 2_500;
+/** A consumer that has not come by what the leader had so long ago lives on a server that is behind. */
+const BEHIND_MS_MAX = 2_500;
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 1_000;
 /** A consumer that nobody listens to goes after this. */
@@ -24,6 +27,7 @@ interface ConsumerCreated {
 
 interface ReaderParts {
   readonly requests: Requests;
+  readonly ends: StreamEnds;
   readonly random: Random;
   readonly log: Logger;
 }
@@ -31,7 +35,7 @@ interface ReaderParts {
 /**
  * Reads a stream in order with an ephemeral push consumer: no acks, state in memory, flow control by the server. Every
  * consumer has an inbox of its own, so that no message of an old one can be taken for one of the new. A gap in the
- * consumer's sequence, silence, or a new connection: another consumer, from the next sequence.
+ * consumer's sequence, silence, a server that is behind, or a new connection: another consumer, from the next sequence.
  */
 export class JetStreamReader implements Subscription {
   readonly #parts: ReaderParts;
@@ -47,7 +51,10 @@ export class JetStreamReader implements Subscription {
   /** Messages of the present consumer. */
   #received = 0;
   #isCaughtUp = false;
+  #startedMs = 0;
   #heardMs = 0;
+  /** What the present consumer is to come by. */
+  #end: StreamEnd | undefined;
   #timer: TimerHandle | undefined;
   #retryMs = RETRY_MS_MIN;
   #isClosed = false;
@@ -88,7 +95,9 @@ export class JetStreamReader implements Subscription {
       );
       if (!this.#isCurrent(name)) return this.#delete(name); // closed while it was made
       this.#retryMs = RETRY_MS_MIN;
-      this.#heardMs = requests.clock.monotonicMs();
+      this.#startedMs = requests.clock.monotonicMs();
+      this.#heardMs = this.#startedMs;
+      this.#end = undefined;
       this.#watch();
       if (created.num_pending === 0) guard(() => this.#caughtUp());
     } catch (error) {
@@ -173,8 +182,22 @@ export class JetStreamReader implements Subscription {
     const sent = msg.headers?.get("Nats-Last-Consumer") ?? "";
     if (sent === "" || stalled !== "") return;
     if (Number(sent) !== this.#received) return this.#restart("a message is missing");
+    if (this.#isBehind(Number(msg.headers?.get("Nats-Last-Stream") ?? "0")))
+      return this.#restart("its server is behind");
     // What was pending has been purged: nothing is left to be delivered.
     if (!this.#isCaughtUp) guard(() => this.#caughtUp());
+  }
+
+  /**
+   * A consumer lives on one member of the stream's group. Where that one cannot catch up, because the member that it
+   * caught up from has died, it delivers nothing for 10 s or longer and heartbeats like any other.
+   * @param through sequence of the stream that the consumer has come to
+   */
+  #isBehind(through: number): boolean {
+    const { requests, ends } = this.#parts;
+    if (this.#end === undefined || through >= this.#end.sequence) this.#end = ends.of(this.#options.stream);
+    if (this.#end === undefined || through >= this.#end.sequence) return false;
+    return requests.clock.monotonicMs() - Math.max(this.#end.atMs, this.#startedMs) > BEHIND_MS_MAX;
   }
 
   #caughtUp(): void {
