@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { sleep, systemClock } from "../../../platform/clock.ts";
-import { silentLogger } from "../../../platform/log.ts";
+import { createLogger } from "../../../platform/log.ts";
 import { connectNats, type NatsConnection } from "../../../platform/nats.ts";
 import { testCluster, testServer } from "../../../platform/nats-server/testing.ts";
 import { systemRandom } from "../../../platform/random.ts";
@@ -16,6 +16,7 @@ import { sampleActor, samplePayments, sampleProjection } from "../sample.ts";
 import { serveTasks } from "../task-queue.ts";
 import { startTaskWorker } from "../tasks/task-worker.ts";
 import { createTopology } from "../topology.ts";
+import { describeBooks, Lines } from "./books-testing.ts";
 import { startWorker, type Worker } from "./worker.ts";
 
 const { method } = SampleActor;
@@ -26,7 +27,8 @@ const OPENING = 1_000n;
 /** A whole system over real servers; every part has its own connection. */
 async function createSystem(servers: string, replicas: 1 | 3) {
   const topology = createTopology({ logs: 4 });
-  const log = silentLogger;
+  const lines = new Lines();
+  const log = createLogger({ role: "test", write: lines.add });
   const open: NatsConnection[] = [];
   const connect = async (name: string) => {
     const nc = await connectNats({ servers, name, log });
@@ -46,17 +48,23 @@ async function createSystem(servers: string, replicas: 1 | 3) {
       return { amount };
     }),
   ];
-  const workers = [await worker("w1", "core"), await worker("w2", "core"), await worker("p1", "analytics")];
+  const workers = new Map([
+    ["w1", await worker("w1", "core")],
+    ["w2", await worker("w2", "core")],
+    ["p1", await worker("p1", "analytics")],
+  ]);
   const tasks = startTaskWorker({ ...base, bus: await bus("tasks"), services });
   const client = createActorClient({ ...base, bus: await bus("client") });
-  await until(() => workers.flatMap((w) => w.owned()).length === 8);
+  await until(() => [...workers.values()].flatMap((w) => w.owned()).length === 8);
+  const describe = async (wanted: ReadonlyMap<string, bigint>) =>
+    describeBooks({ bus: await bus("books"), topology, client, workers, wanted, lines });
   const close = async () => {
     await client.close();
     await tasks.stop();
-    await Promise.all(workers.map((w: Worker) => w.stop()));
+    await Promise.all([...workers.values()].map((w: Worker) => w.stop()));
     await Promise.all(open.map((nc) => nc.close()));
   };
-  return { client, workers, paid, close };
+  return { client, paid, describe, close };
 }
 
 async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 30_000): Promise<void> {
@@ -67,16 +75,33 @@ async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 30
   }
 }
 
-/** Deposits, payments and transfers from many callers while `disturb` runs; then the books must balance. */
+/**
+ * Deposits, payments and transfers from many callers while `disturb` runs; then the books must balance. A failure says
+ * where everything stands.
+ */
 async function expectExactBooks(
   system: Awaited<ReturnType<typeof createSystem>>,
   disturb: () => Promise<void>,
 ) {
-  const { client, paid } = system;
+  const wanted = new Map<string, bigint>();
+  try {
+    await keepBooks(system, wanted, disturb);
+  } catch (cause) {
+    throw new Error(`${String(cause)}\n${await system.describe(wanted)}`, { cause });
+  }
+}
+
+async function keepBooks(
+  { client, paid }: Awaited<ReturnType<typeof createSystem>>,
+  wanted: Map<string, bigint>,
+  disturb: () => Promise<void>,
+) {
   const call = (m: (typeof method)[keyof typeof method], key: string, message: object, requestId: string) =>
     client.call(m, { tenant: "demo", key }, message as never, { requestId, timeoutMs: 60_000 });
   const keys = Array.from({ length: ACCOUNTS }, (_, i) => `a${i}`);
+  const add = (key: string, amount: bigint) => wanted.set(key, (wanted.get(key) ?? 0n) + amount);
   await Promise.all(keys.map((key) => call(method.open, key, { amount: OPENING }, `open-${key}`)));
+  for (const key of keys) add(key, OPENING);
   let isOver = false;
   let deposits = 0n;
   const caller = async (name: number) => {
@@ -85,8 +110,12 @@ async function expectExactBooks(
       const to = `a${(name * 50 + n + 7) % ACCOUNTS}`;
       await call(method.deposit, key, { amount: 3n }, `d-${name}-${n}`);
       deposits += 3n;
+      add(key, 3n);
       await call(method.pay, key, { amount: 1n }, `p-${name}-${n}`);
+      add(key, -1n);
       await call(method.transfer, key, { to, amount: 2n }, `t-${name}-${n}`);
+      add(key, -2n);
+      add(to, 2n);
     }
   };
   const callers = Promise.all(Array.from({ length: 8 }, (_, name) => caller(name)));
