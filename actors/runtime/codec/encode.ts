@@ -3,8 +3,11 @@ import { BytesPool } from "./bytes-pool.ts";
 import { encoderSource, type Encoder, type EncoderHelpers } from "./compile-encoder.ts";
 import { generate, HALVES } from "./wire.ts";
 
-/** Texts up to this length are copied by a loop: a native call costs more. */
-const LOOP_LENGTH_MAX = 48;
+/** Texts up to this length are copied by a loop: a native call costs more, and less than a longer loop. */
+const LOOP_LENGTH_MAX = 12;
+/** UTF-8 of one unit of a text, and the bytes whose number takes one byte. */
+const UNIT_BYTES_MAX = 3;
+const SHORT_BYTES_MAX = 127;
 const INITIAL_BYTES = 65_536;
 
 const encoders = new WeakMap<DescMessage, Encoder | null>();
@@ -79,6 +82,13 @@ function big(bytes: Buffer, start: number, value: bigint): number {
 }
 
 function longText(bytes: Buffer, start: number, value: string): number {
+  const bytesMax = value.length * UNIT_BYTES_MAX;
+  if (bytesMax <= SHORT_BYTES_MAX) {
+    if (start + 1 + bytesMax > bytes.length) throw TOO_SMALL;
+    const written = bytes.write(value, start + 1, bytesMax, "utf8");
+    bytes[start] = written;
+    return start + 1 + written;
+  }
   const length = Buffer.byteLength(value, "utf8");
   const at = varint(bytes, start, length);
   if (at + length > bytes.length) throw TOO_SMALL;
