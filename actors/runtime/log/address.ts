@@ -2,7 +2,7 @@ import type { Entry } from "../../../proto/gen/tradewind/actors/runtime/v1/journ
 import { LIST_KIND, TRIM_KIND } from "../step/step-context.ts";
 import type { Topology } from "../topology.ts";
 import { listHeadId } from "./lists.ts";
-import { type RecordRef, refOf } from "./record-store.ts";
+import type { RecordId } from "./record-store.ts";
 
 /** True for messages that the runtime's lists take, not an actor. */
 export function isOfList({ kind }: Entry): boolean {
@@ -10,8 +10,8 @@ export function isOfList({ kind }: Entry): boolean {
 }
 
 /** The record that a message is for; an append to a list is for the list's head in this log. */
-export function addressed({ kind, tenant, key }: Entry, log: number): RecordRef {
-  return refOf(kind === LIST_KIND ? listHeadId(tenant, key, log) : { kind, tenant, key });
+export function addressed(entry: Entry, log: number): RecordId {
+  return entry.kind === LIST_KIND ? listHeadId(entry.tenant, entry.key, log) : entry;
 }
 
 /** Says which log an actor belongs to, if it is not this one: its sender counts other logs than there are. */

@@ -8,8 +8,8 @@ import type { Input, InputQueue, InputSource } from "./inputs.ts";
 import { LIMITS } from "../limits.ts";
 import { appendToList, trimIds, trimList } from "./lists.ts";
 import type { ProjectionDefinition, ProjectionHandler } from "../projection.ts";
-import type { MemoryRecord } from "../step/record.ts";
-import { refOf, type RecordRef, type RecordStore } from "./record-store.ts";
+import { MemoryRecord } from "../step/record.ts";
+import { refOf, type RecordId, type RecordRef, type RecordStore } from "./record-store.ts";
 import { applyEntry } from "../step/step.ts";
 import { rememberCrash } from "../step/step-request.ts";
 import { undoTo, type DeadReason, type StepEnv } from "../step/step-run.ts";
@@ -84,7 +84,7 @@ export class Applier {
       const { entry } = body;
       const { log } = this.#options;
       if (entry.kind === TRIM_KIND) return trimIds(entry, log).map(refOf);
-      return entry.fresh ? [] : [addressed(entry, log)];
+      return entry.fresh ? [] : [refOf(addressed(entry, log))];
     }
     if (body.case === "undecodable") return [];
     return this.#handlersOf(body.type).flatMap(({ projection, handler }) => {
@@ -102,7 +102,9 @@ export class Applier {
    */
   fill(draft: Draft, carry: readonly Entry[], queue: InputQueue, entriesMax: number): Filled {
     if (carry.some((entry) => this.#mustRelease(entry))) return "release";
-    const carried = this.#drain(draft, this.#withoutRefused(draft, carry));
+    // Messages within the log, those that have been applied included.
+    const local = this.#withoutRefused(draft, carry);
+    const carried = this.#drain(draft, local, 0);
     if (carried !== "all") return carried;
     while (draft.taken.length < entriesMax) {
       if (draft.isFull()) return "full";
@@ -112,8 +114,9 @@ export class Applier {
       if (input.body.case === "entry" && this.#mustRelease(input.body.entry)) return "release";
       queue.take();
       draft.taken.push(input);
-      const local = this.#applyInput(draft, input);
-      const drained = this.#drain(draft, local);
+      const applied = local.length;
+      this.#applyInput(draft, input, local);
+      const drained = this.#drain(draft, local, applied);
       if (drained !== "all") return drained;
     }
     return "full";
@@ -175,94 +178,93 @@ export class Applier {
     return rest;
   }
 
-  /** Applies messages within the log, first come first served; the rest is carried (J8). */
-  #drain(draft: Draft, local: Entry[]): Filled {
+  /** Applies messages within the log from one on, first come first served; the rest is carried (J8). */
+  #drain(draft: Draft, local: Entry[], first: number): Filled {
     const { store, log } = this.#options;
-    for (let next = 0; next < local.length; next++) {
+    for (let next = first; next < local.length; next++) {
       const entry = local[next] as Entry;
-      const ref = addressed(entry, log);
-      const isCold = !entry.fresh && !this.#isLoaded([ref]);
+      const id = addressed(entry, log);
+      const record = store.get(id);
+      const isCold = record === undefined && !entry.fresh;
       if (isCold || draft.isFull()) {
         draft.carry = local.slice(next);
         for (const waiting of draft.carry) if (!waiting.fresh) store.want(addressed(waiting, log));
         return isCold ? "cold" : "full";
       }
       const env = { atMs: Number(entry.atMs), origin: entry.origin };
-      for (const caused of this.#applyOne(draft, entry, env, ref)) local.push(caused);
+      this.#applyOne(draft, entry, env, record ?? id, local);
     }
     return "all";
   }
 
-  #applyInput(draft: Draft, input: Input): Entry[] {
+  /** Adds the messages for this log that it caused to `local`, as the other steps do. */
+  #applyInput(draft: Draft, input: Input, local: Entry[]): void {
     const { body, sequence, index, source, atMs } = input;
     const origin = `${this.#prefix}${LETTER[source]}${sequence.toString(36)}-${index.toString(36)}`;
     if (body.case === "undecodable") {
       this.#kill(draft, origin, atMs, "UNDECODABLE", body.error, undefined, body.raw);
-      return [];
+      return;
     }
     if (this.#refused !== undefined) {
       const [entry, raw] = body.case === "entry" ? [body.entry] : [undefined, Buffer.from(body.json)];
       this.#kill(draft, origin, atMs, "TOO_LARGE", this.#refused, entry, raw);
       this.#refused = undefined;
-      return [];
+      return;
     }
     if (body.case === "event") {
       this.#applyEvent(draft, input, body, origin);
-      return [];
+      return;
     }
     if (this.#options.isPoison(source, sequence, index)) {
       this.#remember(draft, body.entry, { atMs, origin });
       this.#kill(draft, origin, atMs, "CRASH_LOOP", CRASHED, body.entry);
-      return [];
+      return;
     }
     const why = source === "inbox" ? elsewhere(this.#options, body.entry) : undefined;
     if (why !== undefined) {
       this.#kill(draft, origin, atMs, "WRONG_LOG", why, body.entry);
-      return [];
+      return;
     }
-    return this.#applyOne(
-      draft,
-      body.entry,
-      { atMs, origin },
-      input.refs?.[0] ?? addressed(body.entry, this.#options.log),
-    );
+    const { store, log } = this.#options;
+    const ref = input.refs?.[0];
+    const id = ref ?? addressed(body.entry, log);
+    const record = ref === undefined ? store.get(id) : store.find(ref);
+    this.#applyOne(draft, body.entry, { atMs, origin }, record ?? id, local);
   }
 
-  /** One step; returns the messages for this log that it caused. */
-  #applyOne(draft: Draft, entry: Entry, env: StepEnv, ref: RecordRef): Entry[] {
+  /** One step, on the record or where there is none yet. */
+  #applyOne(draft: Draft, entry: Entry, env: StepEnv, on: MemoryRecord | RecordId, local: Entry[]): void {
     draft.steps++;
     if (entry.depth > LIMITS.causalDepthMax) {
       const why = `a chain of more than ${LIMITS.causalDepthMax} messages`;
       this.#kill(draft, env.origin, env.atMs, "TOO_DEEP", why, entry);
-      return [];
+      return;
     }
     if (isOfList(entry)) {
       const apply = entry.kind === TRIM_KIND ? trimList : appendToList;
       for (const record of apply(this.#options.store, this.#options.log, entry)) draft.change(record);
-      return [];
+      return;
     }
     const definition = this.#options.actors.get(entry.kind);
     if (definition === undefined) {
       this.#kill(draft, env.origin, env.atMs, "UNKNOWN_KIND", `there is no kind ${entry.kind}`, entry);
-      return [];
+      return;
     }
-    const { store } = this.#options;
-    const record = store.find(ref) ?? store.add(ref);
+    const record = on instanceof MemoryRecord ? on : this.#options.store.add(on);
     const result = applyEntry(definition, record, entry, env, this.isCareful);
     if (result.kind === "applied" || (result.kind === "failed" && result.changed)) draft.change(record);
     else record.rest(); // a timer that has nothing to do any more must not leave its record decoded
     if (result.kind === "failed") {
       this.#kill(draft, env.origin, env.atMs, result.reason, result.error, result.entry);
-      return [];
+    } else if (result.kind !== "dropped") {
+      this.#route(draft, result.effects, local);
     }
-    return result.kind === "dropped" ? [] : this.#route(draft, result.effects);
   }
 
-  /** Effects into the draft; messages for this log come back. */
-  #route(draft: Draft, effects: Effects): Entry[] {
+  /** Effects into the draft, messages for this log into `local`. */
+  #route(draft: Draft, effects: Effects, local: Entry[]): void {
     draft.add(effects);
     const { topology, group, log } = this.#options;
-    const local: Entry[] = [];
     for (const message of effects.messages) {
       const targetGroup = message.kind === LIST_KIND ? group : topology.groupOf(message.kind);
       const target =
@@ -270,7 +272,6 @@ export class Applier {
       if (targetGroup === group && target === log) local.push(message);
       else draft.send(targetGroup, target, message);
     }
-    return local;
   }
 
   #handlersOf(type: string) {

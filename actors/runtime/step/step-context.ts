@@ -6,7 +6,6 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import {
-  EntrySchema,
   EventSchema,
   ListEntrySchema,
   OpenTaskSchema,
@@ -21,8 +20,8 @@ import {
   type Schedule,
   type Task,
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
-import { Deferred, kindOf, type ActorContext, type TaskOutcome } from "../actor.ts";
-import { assert } from "../assert.ts";
+import { Deferred, kindOf, type ActorContext, type ActorHandler, type TaskOutcome } from "../actor.ts";
+import { assert, DefectError } from "../assert.ts";
 import { LIMITS } from "../limits.ts";
 import type { TaskQueue } from "../task-queue.ts";
 import { encode } from "../codec/encode.ts";
@@ -50,27 +49,32 @@ export interface PendingReply {
 /** What one handler call caused, in order. */
 export interface Effects {
   /** Messages to actors of the same tenant, appends to lists included. */
-  readonly messages: Entry[];
-  readonly tasks: Task[];
-  readonly schedules: Schedule[];
-  readonly events: Event[];
-  readonly replies: PendingReply[];
+  readonly messages: readonly Entry[];
+  readonly tasks: readonly Task[];
+  readonly schedules: readonly Schedule[];
+  readonly events: readonly Event[];
+  readonly replies: readonly PendingReply[];
 }
+
+type Collected = { -readonly [K in keyof Effects]: Effects[K] };
+
+/** Stands for every list without an item: most steps cause one or two sorts of effects. */
+const NOTHING: readonly never[] = [];
 
 export function noEffects(): Effects {
-  return { messages: [], tasks: [], schedules: [], events: [], replies: [] };
+  return { messages: NOTHING, tasks: NOTHING, schedules: NOTHING, events: NOTHING, replies: NOTHING };
 }
 
-/** What a step knows of its input. */
-export interface StepInput {
-  readonly kind: string;
-  readonly entry: Entry;
-  readonly nowMs: number;
-  readonly origin: string;
-  readonly outcome: TaskOutcome | undefined;
+/** The list with one more item, in place unless it was empty: `push` makes room for 17 where most hold one. */
+export function more<T>(list: readonly T[], item: T): T[] {
+  if (list.length === 0) return [item];
+  (list as T[]).push(item);
+  return list as T[];
 }
 
 const ID_LENGTH_MAX = 60;
+/** Of messages between actors. Nobody changes it. */
+const NO_SOURCE: Entry["source"] = { case: undefined };
 
 /** The context of one handler call: collects effects and changes the working record (J6: ids derive from the input). */
 export class StepContext implements ActorContext<DescMessage> {
@@ -81,29 +85,41 @@ export class StepContext implements ActorContext<DescMessage> {
   readonly nowMs: number;
   readonly outcome: TaskOutcome | undefined;
   readonly state: MessageShape<DescMessage>;
-  readonly effects: Effects = noEffects();
-  readonly #input: StepInput;
+  readonly effects: Collected = noEffects();
+  /** What the handler returned. */
+  result: ReturnType<ActorHandler["run"]> = {};
+  readonly #kind: string;
+  readonly #entry: Entry;
+  readonly #origin: string;
   readonly #meta: RecordMessage;
   #count = 0;
 
-  constructor(input: StepInput, meta: RecordMessage, state: Message) {
-    this.#input = input;
+  constructor(
+    kind: string,
+    entry: Entry,
+    nowMs: number,
+    origin: string,
+    outcome: TaskOutcome | undefined,
+    meta: RecordMessage,
+    state: Message,
+  ) {
+    this.#kind = kind;
+    this.#entry = entry;
+    this.#origin = origin;
     this.#meta = meta;
     this.state = state;
-    this.tenant = input.entry.tenant;
-    this.key = input.entry.key;
+    this.tenant = entry.tenant;
+    this.key = entry.key;
     this.isNew = meta.revision === 0n;
     this.revision = meta.revision;
-    this.nowMs = input.nowMs;
-    this.outcome = input.outcome;
+    this.nowMs = nowMs;
+    this.outcome = outcome;
   }
 
   id(prefix?: string): string {
-    const id = `${this.#input.origin}-${this.#count++}`;
-    assert(
-      this.#count <= LIMITS.effectsPerStepMax,
-      `a handler may cause at most ${LIMITS.effectsPerStepMax} effects`,
-    );
+    const id = `${this.#origin}-${this.#count++}`;
+    if (this.#count > LIMITS.effectsPerStepMax)
+      throw new DefectError(`a handler may cause at most ${LIMITS.effectsPerStepMax} effects`);
     assert(id.length <= ID_LENGTH_MAX * 2, "ids stay short");
     return prefix === undefined ? id : `${prefix}_${id}`;
   }
@@ -129,18 +145,18 @@ export class StepContext implements ActorContext<DescMessage> {
     method: M,
     message: MessageInitShape<M["input"]>,
   ): void {
-    assert(
-      delayMs >= 0 && Number.isFinite(delayMs),
-      `timer ${name}: the delay is a number of milliseconds >= 0`,
-    );
+    if (!(delayMs >= 0 && Number.isFinite(delayMs)))
+      throw new DefectError(`timer ${name}: the delay is a number of milliseconds >= 0`);
     assert(!name.startsWith("~"), "names with ~ are the runtime's");
-    assert(kindOf(method.parent) === this.#input.kind, `timer ${name} calls a method of its own actor`);
+    if (kindOf(method.parent) !== this.#kind)
+      throw new DefectError(`timer ${name} calls a method of its own actor`);
     this.#arm(name, this.nowMs + delayMs, method.name, this.#encode(method.input, message));
   }
 
   cancelTimer(name: string): void {
-    const index = this.#meta.timers.findIndex((timer) => timer.name === name);
-    if (index >= 0) this.#meta.timers.splice(index, 1);
+    const { timers } = this.#meta;
+    for (let at = 0; at < timers.length; at++)
+      if (timers[at]?.name === name) return void timers.splice(at, 1);
   }
 
   task<I extends DescMessage, O extends DescMessage>(
@@ -148,28 +164,22 @@ export class StepContext implements ActorContext<DescMessage> {
     message: MessageInitShape<I>,
     method: DescMethodUnary<O>,
   ): string {
-    assert(
-      method.input.typeName === queue.output.typeName,
-      `${method.name} takes what queue ${queue.name} returns`,
-    );
-    assert(
-      this.#meta.tasks.length < LIMITS.tasksPerRecordMax,
-      `an actor has at most ${LIMITS.tasksPerRecordMax} tasks`,
-    );
+    if (method.input.typeName !== queue.output.typeName)
+      throw new DefectError(`${method.name} takes what queue ${queue.name} returns`);
+    if (this.#meta.tasks.length >= LIMITS.tasksPerRecordMax)
+      throw new DefectError(`an actor has at most ${LIMITS.tasksPerRecordMax} tasks`);
     const id = this.id();
-    const { kind, entry } = this.#input;
+    const kind = this.#kind;
     const body = this.#encode(queue.input, message);
-    const open = create(OpenTaskSchema, {
-      id,
-      queue: queue.name,
-      method: method.name,
-      trace: entry.trace,
-      armedMs: BigInt(this.nowMs),
-    });
-    this.#meta.tasks.push(open);
-    const { tenant, key } = this;
-    this.effects.tasks.push(
-      create(TaskSchema, { id, queue: queue.name, kind, tenant, key, body, trace: entry.trace }),
+    const { tenant, key, effects } = this;
+    const { trace } = this.#entry;
+    const { name } = queue;
+    const armedMs = BigInt(this.nowMs);
+    const open = create(OpenTaskSchema, { id, queue: name, method: method.name, trace, armedMs });
+    this.#meta.tasks = more(this.#meta.tasks, open);
+    effects.tasks = more(
+      effects.tasks,
+      create(TaskSchema, { id, queue: name, kind, tenant, key, body, trace }),
     );
     if (Number.isFinite(queue.retry.deadlineMs)) {
       this.#arm(lostTimerName(id), this.nowMs + queue.retry.deadlineMs, method.name, new Uint8Array(0));
@@ -179,19 +189,16 @@ export class StepContext implements ActorContext<DescMessage> {
 
   emit<E extends DescMessage>(schema: E, message: MessageInitShape<E>): void {
     this.id();
-    const { kind, entry } = this.#input;
+    const kind = this.#kind;
     const json = Buffer.from(encodeJson(schema, create(schema, message)));
-    assert(json.length <= LIMITS.bodyBytesMax, `an event has at most ${LIMITS.bodyBytesMax} bytes`);
-    this.effects.events.push(
-      create(EventSchema, {
-        kind,
-        tenant: this.tenant,
-        key: this.key,
-        type: schema.typeName,
-        json,
-        trace: entry.trace,
-        atMs: BigInt(this.nowMs),
-      }),
+    if (json.length > LIMITS.bodyBytesMax)
+      throw new DefectError(`an event has at most ${LIMITS.bodyBytesMax} bytes`);
+    const { tenant, key, effects } = this;
+    const { trace } = this.#entry;
+    const atMs = BigInt(this.nowMs);
+    effects.events = more(
+      effects.events,
+      create(EventSchema, { kind, tenant, key, type: schema.typeName, json, trace, atMs }),
     );
   }
 
@@ -211,7 +218,8 @@ export class StepContext implements ActorContext<DescMessage> {
         this.nowMs,
       );
       for (const [index, request] of waiter.requests.entries()) {
-        this.effects.replies.push({ request, result: { case: "reply", value: reply }, replayed: index > 0 });
+        const result = { case: "reply" as const, value: reply };
+        this.effects.replies = more(this.effects.replies, { request, result, replayed: index > 0 });
       }
     }
     this.#meta.waiters = waiters.filter((waiter) => waiter.tag !== tag);
@@ -223,43 +231,42 @@ export class StepContext implements ActorContext<DescMessage> {
 
   #encode<D extends DescMessage>(schema: D, message: MessageInitShape<D>): Uint8Array {
     const bytes = encode(schema, create(schema, message));
-    assert(
-      bytes.length <= LIMITS.bodyBytesMax,
-      `a ${schema.typeName} has at most ${LIMITS.bodyBytesMax} bytes`,
-    );
+    if (bytes.length > LIMITS.bodyBytesMax)
+      throw new DefectError(`a ${schema.typeName} has at most ${LIMITS.bodyBytesMax} bytes`);
     return bytes;
   }
 
   #message(kind: string, key: string, method: string, body: Uint8Array, fresh: boolean): void {
-    const { entry } = this.#input;
-    this.effects.messages.push(
-      create(EntrySchema, {
-        kind,
-        tenant: this.tenant,
-        key,
-        method,
-        body,
-        trace: entry.trace,
-        depth: entry.depth + 1,
-        fresh,
-        origin: this.id(),
-        atMs: BigInt(this.nowMs),
-      }),
-    );
+    const entry = this.#entry;
+    const message: Entry = {
+      $typeName: "tradewind.actors.runtime.v1.Entry",
+      kind,
+      tenant: this.tenant,
+      key,
+      method,
+      body,
+      source: NO_SOURCE,
+      trace: entry.trace,
+      depth: entry.depth + 1,
+      fresh,
+      origin: this.id(),
+      atMs: BigInt(this.nowMs),
+    };
+    this.effects.messages = more(this.effects.messages, message);
   }
 
   #arm(name: string, deadlineMs: number, method: string, body: Uint8Array): void {
     this.cancelTimer(name);
-    assert(
-      this.#meta.timers.length < LIMITS.timersPerRecordMax,
-      `an actor has at most ${LIMITS.timersPerRecordMax} timers`,
-    );
+    if (this.#meta.timers.length >= LIMITS.timersPerRecordMax)
+      throw new DefectError(`an actor has at most ${LIMITS.timersPerRecordMax} timers`);
     const arm = this.id();
     const deadline = BigInt(Math.ceil(deadlineMs));
-    this.#meta.timers.push(create(TimerSchema, { name, arm, deadlineMs: deadline, method, body }));
-    const { kind } = this.#input;
-    const { tenant, key } = this;
-    this.effects.schedules.push(
+    const timer = create(TimerSchema, { name, arm, deadlineMs: deadline, method, body });
+    this.#meta.timers = more(this.#meta.timers, timer);
+    const kind = this.#kind;
+    const { tenant, key, effects } = this;
+    effects.schedules = more(
+      effects.schedules,
       create(ScheduleSchema, { kind, tenant, key, timer: name, arm, deadlineMs: deadline }),
     );
   }
@@ -275,7 +282,11 @@ export interface AnswerInit {
 
 /** Adds an answer and lets old ones go: the oldest that did not create the record, none younger than a day (J22). */
 export function rememberAnswer(meta: RecordMessage, answer: AnswerInit, nowMs: number): void {
-  meta.answers.push({ $typeName: "tradewind.actors.runtime.v1.Answer", atMs: BigInt(nowMs), ...answer });
+  meta.answers = more(meta.answers, {
+    $typeName: "tradewind.actors.runtime.v1.Answer",
+    atMs: BigInt(nowMs),
+    ...answer,
+  });
   const oldestMs = BigInt(nowMs - LIMITS.answerAgeMsMin);
   if (meta.answers.length > LIMITS.answersMax / 2) {
     meta.answers = meta.answers.filter((kept) => kept.creating || kept.atMs > oldestMs);

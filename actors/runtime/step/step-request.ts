@@ -10,15 +10,8 @@ import { Deferred, type ActorDefinition } from "../actor.ts";
 import { DomainError } from "../domain-error.ts";
 import { LIMITS } from "../limits.ts";
 import type { MemoryRecord, Working } from "./record.ts";
-import { noEffects, rememberAnswer } from "./step-context.ts";
-import {
-  failed,
-  runHandler,
-  UndecodableError,
-  type StepEnv,
-  type StepResult,
-  type StepScope,
-} from "./step-run.ts";
+import { more, noEffects, rememberAnswer } from "./step-context.ts";
+import { failed, runHandler, UndecodableError, undo, type StepEnv, type StepResult } from "./step-run.ts";
 import { encode } from "../codec/encode.ts";
 import { create } from "../codec/create.ts";
 
@@ -32,7 +25,7 @@ export function applyRequest(
   working: Working,
   entry: Entry,
   request: Request,
-  env: StepScope,
+  env: StepEnv,
 ): StepResult {
   const { meta } = working;
   if (entry.redrive !== undefined) meta.answers = meta.answers.filter((answer) => !isCrash(answer));
@@ -57,34 +50,28 @@ export function applyRequest(
     );
   }
   try {
-    const { context, result, nowMs } = runHandler(definition, working, handler, entry, env, undefined);
+    const context = runHandler(definition, working, handler, entry, env, undefined);
+    const { result, nowMs, effects } = context;
     const { id: requestId, fingerprint } = request;
     if (result instanceof Deferred) {
       const atMs = BigInt(nowMs);
       if (meta.waiters.length >= LIMITS.waitersMax)
         throw DomainError.of("QUOTA_EXCEEDED", "too many requests wait for this answer");
-      meta.waiters.push(
-        create(WaiterSchema, {
-          tag: result.tag,
-          requestId,
-          fingerprint,
-          requests: [request],
-          creating,
-          atMs,
-        }),
-      );
+      const { tag } = result;
+      const waiter = { tag, requestId, fingerprint, requests: [request], creating, atMs };
+      meta.waiters = more(meta.waiters, create(WaiterSchema, waiter));
     } else {
       const reply = encode(handler.method.output, create(handler.method.output, result));
       const answer = { case: "reply" as const, value: reply };
       rememberAnswer(meta, { requestId, fingerprint, creating, result: answer }, nowMs);
-      context.effects.replies.push({ request, result: answer, replayed: false });
+      effects.replies = more(effects.replies, { request, result: answer, replayed: false });
     }
-    return { kind: "applied", effects: context.effects };
+    return { kind: "applied", effects };
   } catch (error) {
     if (!(error instanceof DomainError)) {
       return failed(error instanceof UndecodableError ? "UNDECODABLE" : "HANDLER_FAILED", error, entry);
     }
-    env.undo();
+    undo(record);
     return rememberRefusal(record.open(definition.state).meta, request, error, env);
   }
 }

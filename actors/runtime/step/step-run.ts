@@ -42,12 +42,6 @@ export interface StepEnv {
   readonly origin: string;
 }
 
-/** A step as it runs: `undo` brings the record back to what it was before. */
-export interface StepScope extends StepEnv {
-  /** @throws NotUndoableError in a hopeful run, where the record was not encoded before the step */
-  readonly undo: () => void;
-}
-
 /**
  * A step failed whose record an earlier step of the same commit had changed. Steps fail rarely and encoding a
  * record before each is dear, so the commit is begun again carefully.
@@ -56,7 +50,16 @@ export class NotUndoableError extends Error {
   override readonly name = "NotUndoableError";
 }
 
-/** Brings records back to the encodings that they had before a step. */
+/**
+ * Brings the record of a step that runs back to what it was before: until the step is over, its encoding is the one
+ * from before it.
+ * @throws NotUndoableError in a hopeful run, where the record was not encoded before the step
+ */
+export function undo(record: MemoryRecord): void {
+  undoTo(record, record.freshBytes());
+}
+
+/** Brings a record back to the encoding that it had before a step. */
 export function undoTo(record: MemoryRecord, before: Uint8Array | undefined): void {
   if (before === undefined) throw new NotUndoableError(`${record.name} was changed in the same commit`);
   record.undo(before);
@@ -67,7 +70,10 @@ export class UndecodableError extends Error {
   override readonly name = "UndecodableError";
 }
 
-/** Calls the handler on the working version. Whatever it throws, the caller brings the record back. */
+/**
+ * Calls the handler on the working version. Whatever it throws, the caller brings the record back.
+ * @returns the context with what the handler has caused and returned
+ */
 export function runHandler(
   definition: ActorDefinition,
   { meta, state }: Working,
@@ -75,7 +81,7 @@ export function runHandler(
   entry: Entry,
   env: StepEnv,
   outcome: TaskOutcome | undefined,
-) {
+): StepContext {
   let message;
   try {
     message = decode(handler.method.input, entry.body);
@@ -83,19 +89,15 @@ export function runHandler(
     throw new UndecodableError(`the body is no ${handler.method.input.typeName}: ${text(error)}`);
   }
   const nowMs = Math.max(env.atMs, Number(meta.nowMs));
-  const context = new StepContext(
-    { kind: definition.kind, entry, nowMs, origin: env.origin, outcome },
-    meta,
-    state,
-  );
+  const context = new StepContext(definition.kind, entry, nowMs, env.origin, outcome, meta, state);
   if (meta.revision === 0n) {
     meta.createdMs = BigInt(nowMs);
     meta.ttlSeconds = 0;
   }
-  const result = handler.run(context, message);
+  context.result = handler.run(context, message);
   meta.revision += 1n;
   meta.nowMs = BigInt(nowMs);
-  return { context, result, nowMs };
+  return context;
 }
 
 function text(error: unknown): string {

@@ -17,10 +17,9 @@ import {
   NotUndoableError,
   runHandler,
   UndecodableError,
-  undoTo,
+  undo,
   type StepEnv,
   type StepResult,
-  type StepScope,
 } from "./step-run.ts";
 import { create } from "../codec/create.ts";
 
@@ -36,17 +35,16 @@ export function applyEntry(
   env: StepEnv,
   isCareful: boolean,
 ): StepResult {
-  const before = isCareful ? record.bytes() : record.freshBytes();
-  const undo = () => undoTo(record, before);
+  if (isCareful) record.bytes();
   const working = record.open(definition.state);
   try {
-    const result = dispatch(definition, record, working, entry, { ...env, undo });
+    const result = dispatch(definition, record, working, entry, env);
     if (result.kind === "applied" || (result.kind === "failed" && result.changed)) record.touched();
-    else if (result.kind === "failed") undo();
+    else if (result.kind === "failed") undo(record);
     return result;
   } catch (error) {
     if (error instanceof NotUndoableError) throw error;
-    undo();
+    undo(record);
     return failed("HANDLER_FAILED", error, entry);
   }
 }
@@ -56,7 +54,7 @@ function dispatch(
   record: MemoryRecord,
   working: Working,
   entry: Entry,
-  env: StepScope,
+  env: StepEnv,
 ): StepResult {
   const { meta } = working;
   if (entry.redrive !== undefined) {
@@ -71,15 +69,16 @@ function dispatch(
     case "outcome":
       return applyOutcome(definition, record, working, entry, entry.source.value, env);
     default:
-      return applyMessage(definition, working, entry, env);
+      return applyMessage(definition, record, working, entry, env);
   }
 }
 
 function applyMessage(
   definition: ActorDefinition,
+  record: MemoryRecord,
   working: Working,
   entry: Entry,
-  env: StepScope,
+  env: StepEnv,
 ): StepResult {
   const handler = definition.handlers.get(entry.method);
   if (!handler) return failed("UNKNOWN_METHOD", `${definition.kind} has no rpc ${entry.method}`, entry);
@@ -90,7 +89,7 @@ function applyMessage(
       entry,
     );
   }
-  return runInternal(definition, working, handler, entry, env, undefined);
+  return runInternal(definition, record, working, handler, entry, env, undefined);
 }
 
 function applyFiring(
@@ -98,7 +97,7 @@ function applyFiring(
   record: MemoryRecord,
   working: Working,
   entry: Entry,
-  env: StepScope,
+  env: StepEnv,
 ): StepResult {
   if (entry.source.case !== "firing") return { kind: "dropped" };
   const { timer: name, arm, deadlineMs } = entry.source.value;
@@ -127,7 +126,7 @@ function applyFiring(
   const plain = create(EntrySchema, { ...entry, method, body: timer?.body ?? entry.body });
   const handler = definition.handlers.get(method);
   if (!handler) return failed("UNKNOWN_METHOD", `${definition.kind} has no rpc ${method}`, plain, true);
-  return runInternal(definition, working, handler, plain, { ...env, atMs }, undefined, () => {
+  return runInternal(definition, record, working, handler, plain, { ...env, atMs }, undefined, () => {
     const again = record.open(definition.state).meta;
     again.timers = again.timers.filter((kept) => kept.arm !== arm);
   });
@@ -139,7 +138,7 @@ function applyOutcome(
   working: Working,
   entry: Entry,
   outcome: Outcome,
-  env: StepScope,
+  env: StepEnv,
 ): StepResult {
   const { meta } = working;
   const task = meta.tasks.find((open) => open.id === outcome.task);
@@ -147,7 +146,7 @@ function applyOutcome(
   if (task === undefined) {
     const handler = entry.redrive === undefined ? undefined : definition.handlers.get(entry.method);
     if (!handler) return { kind: "dropped" };
-    return runInternal(definition, working, handler, entry, env, outcomeInfo(outcome, true));
+    return runInternal(definition, record, working, handler, entry, env, outcomeInfo(outcome, true));
   }
   if (!isDone && task.givenUp) return { kind: "dropped" };
   const info = outcomeInfo(outcome, task.givenUp);
@@ -179,7 +178,7 @@ function runOutcome(
   working: Working,
   task: OpenTask,
   entry: Entry,
-  env: StepScope,
+  env: StepEnv,
   outcome: TaskOutcome,
 ): StepResult {
   const handler = definition.handlers.get(task.method);
@@ -193,7 +192,7 @@ function runOutcome(
     if (outcome.status === "done") closeTask(meta, open);
     else open.givenUp = true;
   };
-  return runInternal(definition, working, handler, plain, env, outcome, spend);
+  return runInternal(definition, record, working, handler, plain, env, outcome, spend);
 }
 
 /**
@@ -202,16 +201,17 @@ function runOutcome(
  */
 function runInternal(
   definition: ActorDefinition,
+  record: MemoryRecord,
   working: Working,
   handler: ActorHandler,
   entry: Entry,
-  env: StepScope,
+  env: StepEnv,
   outcome: TaskOutcome | undefined,
   spend?: () => void,
 ): StepResult {
   try {
-    const { context } = runHandler(definition, working, handler, entry, env, outcome);
-    return { kind: "applied", effects: context.effects };
+    const { effects } = runHandler(definition, working, handler, entry, env, outcome);
+    return { kind: "applied", effects };
   } catch (error) {
     const reason =
       error instanceof DomainError
@@ -220,7 +220,7 @@ function runInternal(
           ? "UNDECODABLE"
           : "HANDLER_FAILED";
     if (spend === undefined) return failed(reason, error, entry);
-    env.undo();
+    undo(record);
     spend();
     return failed(reason, error, entry, true);
   }
