@@ -17,12 +17,16 @@ export interface Clock {
 const TIMER_SLICE_MS_MAX = 2_147_483_647;
 
 function setSystemTimer(run: () => void, delayMs: number): TimerHandle {
+  if (delayMs <= TIMER_SLICE_MS_MAX) {
+    const timer = setTimeout(run, Math.max(0, delayMs));
+    return { cancel: () => clearTimeout(timer) };
+  }
   let handle: NodeJS.Timeout;
   const arm = (remainingMs: number) => {
     const sliceMs = Math.min(remainingMs, TIMER_SLICE_MS_MAX);
     handle = setTimeout(() => (remainingMs > sliceMs ? arm(remainingMs - sliceMs) : run()), sliceMs);
   };
-  arm(Math.max(0, delayMs));
+  arm(delayMs);
   return { cancel: () => clearTimeout(handle) };
 }
 

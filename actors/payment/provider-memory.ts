@@ -5,7 +5,9 @@ import type { PaymentProvider, ProviderAnswer } from "./provider.ts";
 export function createMemoryProvider(simulator: PaymentSimulator): PaymentProvider {
   const call = async (request: SimulatedCall, signal: AbortSignal): Promise<ProviderAnswer> => {
     signal.throwIfAborted();
-    return definite(await simulator.call(request), signal);
+    const answer = await simulator.call(request);
+    if (answer.kind === "silent") await aborted(signal);
+    return definite(answer);
   };
   return {
     authorize: (request, signal) => {
@@ -18,13 +20,13 @@ export function createMemoryProvider(simulator: PaymentSimulator): PaymentProvid
     query: async (key, signal) => {
       signal.throwIfAborted();
       const answer = simulator.query(key);
-      return answer && definite(answer, signal);
+      if (answer?.kind === "silent") await aborted(signal);
+      return answer && definite(answer);
     },
   };
 }
 
-async function definite(answer: SimulatorAnswer, signal: AbortSignal): Promise<ProviderAnswer> {
-  if (answer.kind === "silent") await aborted(signal);
+function definite(answer: SimulatorAnswer): ProviderAnswer {
   if (answer.kind !== "answer") throw new Error(`the provider is ${answer.kind}`);
   const { status, ref, expiresMs, code, text } = answer.entry;
   return status === "approved" ? { status, ref, expiresMs } : { status, code, text };

@@ -115,7 +115,8 @@ export class PaymentSimulator {
     const calls = this.#callsOf(call, steering);
     if (calls <= (steering.unreachableCalls ?? 0)) return { kind: "unreachable" };
     if (calls <= (steering.errorCalls ?? 0)) return { kind: "error" };
-    const entry = await this.#perform(call, steering);
+    const performed = this.#perform(call, steering);
+    const entry = performed instanceof Promise ? await performed : performed;
     const delayMs = this.settings.delayMs + (steering.slowMs ?? 0);
     if (delayMs > 0) await sleep(this.#clock, delayMs);
     if (calls <= (steering.silentCalls ?? 0)) return { kind: "silent" };
@@ -154,7 +155,7 @@ export class PaymentSimulator {
     };
   }
 
-  async #perform(call: SimulatedCall, steering: Steering): Promise<LedgerEntry> {
+  #perform(call: SimulatedCall, steering: Steering): LedgerEntry | Promise<LedgerEntry> {
     const done = this.#entries.get(call.key);
     if (done !== undefined) return done;
     if (steering.lateMs === undefined) return this.#take(call, steering);

@@ -1,7 +1,7 @@
 import type { Entry, Task } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Clock } from "../../../platform/clock.ts";
 import type { Append, Delivery } from "../bus/bus.ts";
-import { aloneMessage, laterTask } from "../tasks/task-message.ts";
+import { AloneMessage, laterTask } from "../tasks/task-message.ts";
 import type { Topology } from "../topology.ts";
 import type { Input } from "./inputs.ts";
 
@@ -91,13 +91,12 @@ export class LocalTasks {
     const end = (left?: Append) => {
       if (this.#running.delete(task.id)) onEnd(left);
     };
-    const message = aloneMessage(topology, task, { sequence, timestampMs: this.#streamNowMs() }, 0);
     return {
-      message,
+      message: new AloneMessage(topology, task, sequence, this.#streamNowMs(), 0),
       attempt: 1,
       ack: () => end(),
       nak: (delayMs) => end(laterTask(topology, task, 1, clock.nowMs() + delayMs)),
-      working: () => undefined,
+      working: NO_NEED,
     };
   }
 
@@ -130,6 +129,9 @@ export class LocalTasks {
     settle?.(isCommitted);
   }
 }
+
+/** Nobody else waits for a task at home. */
+const NO_NEED = () => undefined;
 
 function placeOf({ sequence, index }: { readonly sequence: number; readonly index: number }): string {
   return `${sequence}.${index}`;

@@ -3,7 +3,7 @@ import { TaskBundleSchema, type Task } from "../../../proto/gen/tradewind/actors
 import type { Bus, Delivery, StoredMessage } from "../bus/bus.ts";
 import { HEADER } from "../headers.ts";
 import type { Topology } from "../topology.ts";
-import { aloneMessage, laterTask } from "./task-message.ts";
+import { AloneMessage, laterTask } from "./task-message.ts";
 import { decode } from "../codec/decode.ts";
 
 /** What splitting a bundle needs. */
@@ -53,7 +53,7 @@ class Bundle {
     const { message, attempt } = this.#delivery;
     const before = Number(message.headers[HEADER.attempt] ?? 0);
     return {
-      message: aloneMessage(topology, task, message, before),
+      message: new AloneMessage(topology, task, message.sequence, message.timestampMs, before),
       attempt,
       ack: () => this.#end(true),
       nak: (delayMs) => void this.#leave(task, before + attempt, delayMs),

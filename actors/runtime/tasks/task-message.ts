@@ -4,6 +4,8 @@ import { encode } from "../codec/encode.ts";
 import { HEADER } from "../headers.ts";
 import type { Topology } from "../topology.ts";
 
+const NONE: Headers = Object.freeze({});
+
 /** A task as a message of its own that is due at `atMs`; `attempts` have been made. */
 export function laterTask(topology: Topology, task: Task, attempts: number, atMs: number): Append {
   const { queue, tenant, key, id } = task;
@@ -17,24 +19,32 @@ export function laterTask(topology: Topology, task: Task, attempts: number, atMs
 
 /** Says how many attempts were made before; nothing where none was. */
 export function attemptHeader(attempts: number): Headers {
-  return attempts === 0 ? {} : { [HEADER.attempt]: String(attempts) };
+  return attempts === 0 ? NONE : { [HEADER.attempt]: String(attempts) };
 }
 
-/** A task that was read already, as if it had come in a message of its own. */
-export function aloneMessage(
-  topology: Topology,
-  task: Task,
-  { sequence, timestampMs }: Pick<StoredMessage, "sequence" | "timestampMs">,
-  attempts: number,
-): StoredMessage {
-  const { queue, tenant, key, id } = task;
-  return {
-    subject: topology.task(queue, tenant, key, id),
-    sequence,
-    timestampMs,
-    headers: attemptHeader(attempts),
-    get data() {
-      return encode(TaskSchema, task); // few are ever asked for it
-    },
-  };
+/** A task that was read already, as if it had come in a message of its own. Little but its headers is asked for. */
+export class AloneMessage implements StoredMessage {
+  readonly sequence: number;
+  readonly timestampMs: number;
+  readonly headers: Headers;
+  readonly #topology: Topology;
+  readonly #task: Task;
+
+  /** @param attempts made before */
+  constructor(topology: Topology, task: Task, sequence: number, timestampMs: number, attempts: number) {
+    this.#topology = topology;
+    this.#task = task;
+    this.sequence = sequence;
+    this.timestampMs = timestampMs;
+    this.headers = attemptHeader(attempts);
+  }
+
+  get subject(): string {
+    const { queue, tenant, key, id } = this.#task;
+    return this.#topology.task(queue, tenant, key, id);
+  }
+
+  get data(): Uint8Array {
+    return encode(TaskSchema, this.#task);
+  }
 }

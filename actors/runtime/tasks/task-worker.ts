@@ -3,7 +3,7 @@ import type { Entry, Task } from "../../../proto/gen/tradewind/actors/runtime/v1
 import type { Delivery, Subscription } from "../bus/bus.ts";
 import { InboxWriter } from "../inbox-writer.ts";
 import type { TaskRunner } from "../log/local-tasks.ts";
-import { RunningTask, type RunningTaskOptions } from "./running-task.ts";
+import { type AppendOutcomeEntry, RunningTask, type RunningTaskParts } from "./running-task.ts";
 import { isTaskBundle, splitBundle } from "./task-bundle.ts";
 import type { TaskService } from "../task-queue.ts";
 import type { TaskWorkerOptions } from "../worker/worker.ts";
@@ -42,7 +42,8 @@ export function startTaskWorker(options: TaskWorkerOptions): TaskWorker {
 class Worker implements TaskWorker {
   readonly #options: TaskWorkerOptions;
   readonly #writer: InboxWriter;
-  readonly #runningOptions: RunningTaskOptions;
+  readonly #append: AppendOutcomeEntry;
+  readonly #services: ReadonlyMap<string, TaskService>;
   readonly #running = new Set<RunningTask>();
   readonly #pulls: readonly Subscription[];
   #heartbeat: TimerHandle | undefined;
@@ -52,7 +53,8 @@ class Worker implements TaskWorker {
   constructor(options: TaskWorkerOptions) {
     this.#options = options;
     this.#writer = new InboxWriter(options);
-    this.#runningOptions = { ...options, writer: this.#writer };
+    this.#append = (group, log, entry) => this.#writer.append(group, log, entry);
+    this.#services = new Map(options.services.map((service) => [service.queue.name, service]));
     this.#pulls = options.services.map((service) => this.#pull(service));
     this.#beat();
   }
@@ -62,13 +64,12 @@ class Worker implements TaskWorker {
   }
 
   run(task: Task, delivery: Delivery, report: (entry: Entry) => Promise<boolean>): boolean {
-    const service = this.#options.services.find(({ queue }) => queue.name === task.queue);
+    const service = this.#services.get(task.queue);
     if (service === undefined || this.#stopped !== undefined || this.#running.size >= AT_HOME_MAX)
       return false;
-    const append: InboxWriter["append"] = async (group, log, entry, deadlineMs) => {
-      if (!(await report(entry))) await this.#writer.append(group, log, entry, deadlineMs);
-    };
-    void this.#work({ ...this.#runningOptions, writer: { append } }, service, delivery, task);
+    const append: AppendOutcomeEntry = (group, log, entry) =>
+      report(entry).then((isCommitted) => (isCommitted ? undefined : this.#append(group, log, entry)));
+    this.#work({ service, delivery, append, task });
     return true;
   }
 
@@ -93,11 +94,10 @@ class Worker implements TaskWorker {
   }
 
   #start(service: TaskService, delivery: Delivery): void {
-    const options = this.#runningOptions;
-    if (!isTaskBundle(delivery.message)) return void this.#work(options, service, delivery);
+    const append = this.#append;
+    if (!isTaskBundle(delivery.message)) return this.#work({ service, delivery, append });
     try {
-      for (const part of splitBundle(this.#options, delivery))
-        void this.#work(options, service, part.delivery, part.task);
+      for (const part of splitBundle(this.#options, delivery)) this.#work({ service, append, ...part });
     } catch (error) {
       // Its tasks' actors hear of it at the tasks' deadlines.
       this.#options.log.error(
@@ -108,19 +108,10 @@ class Worker implements TaskWorker {
     }
   }
 
-  async #work(
-    options: RunningTaskOptions,
-    service: TaskService,
-    delivery: Delivery,
-    task?: Task,
-  ): Promise<void> {
-    const running = new RunningTask(options, service, delivery, task);
+  #work(parts: RunningTaskParts): void {
+    const running = new RunningTask(this.#options, parts);
     this.#running.add(running);
-    try {
-      await running.run();
-    } finally {
-      this.#running.delete(running);
-    }
+    running.run(() => this.#running.delete(running));
   }
 
   #beat(): void {
