@@ -47,7 +47,8 @@ const RECORD_GROWTH_BYTES = 512;
 
 /** One commit being built: what the steps since the last one have changed and caused. */
 export class Draft {
-  readonly changed = new Set<MemoryRecord>();
+  /** Each once: it is held as long as it is in here. */
+  readonly changed: MemoryRecord[] = [];
   readonly messages: Addressed[] = [];
   readonly tasks: Task[] = [];
   readonly schedules: Schedule[] = [];
@@ -66,7 +67,7 @@ export class Draft {
 
   /** True if there is nothing to commit but positions. */
   isEmpty(): boolean {
-    return this.changed.size === 0 && this.deadLetters.length === 0;
+    return this.changed.length === 0 && this.deadLetters.length === 0;
   }
 
   /** True when the next step might not fit any more (J8). */
@@ -74,15 +75,15 @@ export class Draft {
     return (
       this.#bytes > LIMITS.commitBytesMax ||
       this.steps >= this.#stepsMax ||
-      this.changed.size >= LIMITS.commitRecordsMax ||
+      this.changed.length >= LIMITS.commitRecordsMax ||
       this.events.length >= LIMITS.commitEventsMax
     );
   }
 
   change(record: MemoryRecord): void {
-    if (this.changed.has(record)) return;
-    this.changed.add(record);
+    if (record.isHeld) return;
     record.isHeld = true;
+    this.changed.push(record);
     this.#bytes += record.committed.length + RECORD_GROWTH_BYTES;
   }
 
