@@ -3,8 +3,20 @@ import type { StoredEvent } from "./client.ts";
 import { HEADER } from "./headers.ts";
 import type { Topology } from "./topology.ts";
 
+/** Of the types that this process knows: as many as it has in its contracts. */
+const names = new Map<string, string>();
+
 /** `tradewind.actors.order.v1.OrderPlaced` is published as `order_placed`. */
 export function eventName(type: string): string {
+  let name = names.get(type);
+  if (name === undefined) {
+    name = nameOf(type);
+    names.set(type, name);
+  }
+  return name;
+}
+
+function nameOf(type: string): string {
   const name = type.slice(type.lastIndexOf(".") + 1);
   return name.replace(/(?<!^)([A-Z])/g, "_$1").toLowerCase();
 }
