@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Bus, Delivery, StoredMessage } from "./bus.ts";
-import { bytes, type ContractContext, text } from "./bus-context.contract.ts";
+import { bytes, type ContractContext, storedSequence, text } from "./bus-context.contract.ts";
 
 /** How messages get to those that read them, on both buses. */
 export function consumeContract(c: ContractContext): void {
@@ -50,6 +50,27 @@ export function consumeContract(c: ContractContext): void {
         expect(reader.caughtUpAt[0]).toBe(0);
         reader.close();
       }
+    });
+
+    it("bring headers alone where nobody wants the data", async () => {
+      const subject = c.t.inbox("core", c.fresh());
+      const seen: StoredMessage[] = [];
+      const headers = { "Tw-Kind": "position" };
+      const sequence = storedSequence(await c.bus.append({ subject, data: bytes("data"), headers }));
+      const onMessage = (message: StoredMessage) => void seen.push(message);
+      const { inbox: stream } = c.t.streams;
+      const reader = c.bus.read({
+        stream,
+        filters: [subject],
+        from: { sequence },
+        headersOnly: true,
+        onMessage,
+      });
+      await c.until(() => seen.length === 1, "the message");
+      const [message] = seen;
+      expect(message).toMatchObject({ subject, sequence, headers });
+      expect(message?.data).toHaveLength(0);
+      reader.close();
     });
 
     it("say that they have caught up where the rest is purged under way", async () => {

@@ -70,6 +70,8 @@ export interface ReadOptions {
   readonly stream: string;
   readonly filters: readonly string[];
   readonly from: ReadFrom;
+  /** Messages come without their data. */
+  readonly headersOnly?: boolean;
   readonly onMessage: (message: StoredMessage) => void;
   /** Called each time everything that was stored at some moment since the start has been delivered. */
   readonly onCaughtUp?: () => void;

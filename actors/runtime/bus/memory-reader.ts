@@ -6,6 +6,7 @@ import { createMatcher } from "./subject-match.ts";
 
 /** Messages that are on their way to one reader at once. */
 const IN_FLIGHT_MAX = 256;
+const NO_DATA = new Uint8Array(0);
 
 interface Batch {
   readonly messages: readonly StoredMessage[];
@@ -100,7 +101,7 @@ export class MemoryReader implements Subscription {
     this.#wasCaughtUp = isLast;
     for (const message of messages) {
       if (this.#isClosed) return;
-      this.#options.onMessage(message);
+      this.#options.onMessage(this.#options.headersOnly === true ? { ...message, data: NO_DATA } : message);
     }
     if (isLast && !this.#isClosed) this.#options.onCaughtUp?.();
     this.pump();

@@ -133,7 +133,7 @@ export class JetStreamReader implements Subscription {
   }
 
   #createRequest(name: string, inbox: string): object {
-    const { stream, filters } = this.#options;
+    const { stream, filters, headersOnly } = this.#options;
     const [filter] = filters;
     return {
       stream_name: stream,
@@ -150,6 +150,7 @@ export class JetStreamReader implements Subscription {
         ack_policy: "none",
         replay_policy: "instant",
         max_deliver: 1,
+        ...(headersOnly === true && { headers_only: true }),
         flow_control: true,
         idle_heartbeat: HEARTBEAT_MS * NANOS_PER_MS,
         inactive_threshold: ABANDONED_MS * NANOS_PER_MS,

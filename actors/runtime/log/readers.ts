@@ -18,6 +18,8 @@ export interface ReadersOptions {
   readonly group: string;
 }
 
+const NOBODY: readonly string[] = [];
+
 /**
  * Feeds the inputs of one worker's logs: its inbox subject for each log, and one shared reader of LOG (or EVENTS)
  * for all. A reader stops while a log has too many inputs waiting, and starts again behind what it has seen.
@@ -31,12 +33,19 @@ export class Readers {
   #sharedNext = Infinity;
   readonly #sharedSource: InputSource;
   #isSharedCaughtUp = false;
+  /**
+   * LOG is read without its data: in a group of one log nobody writes to it but its owner, who knows the commits, until
+   * another group has a message for it.
+   */
+  #isWithoutData: boolean;
   /** What each log has had of the events, by where they come from. */
   readonly #places = new Map<number, EventPlaces>();
 
   constructor(options: ReadersOptions) {
     this.#options = options;
-    this.#sharedSource = options.topology.group(options.group).reads === "inbox" ? "log" : "events";
+    const { reads, logs } = options.topology.group(options.group);
+    this.#sharedSource = reads === "inbox" ? "log" : "events";
+    this.#isWithoutData = reads === "inbox" && logs === 1;
   }
 
   add(owner: LogOwner): void {
@@ -107,6 +116,7 @@ export class Readers {
       stream: isLog ? topology.streams.log : topology.streams.events,
       filters: [isLog ? topology.filters.logs : topology.filters.events],
       from: { sequence: this.#sharedNext },
+      headersOnly: this.#isWithoutData,
       onMessage: (message) => {
         this.#sharedNext = message.sequence + 1;
         if (isLog) this.#onCommit(message);
@@ -148,7 +158,11 @@ export class Readers {
   #onCommit(message: StoredMessage): void {
     const { topology, group, clock } = this.#options;
     const { subject, sequence, timestampMs: atMs, headers } = message;
-    const targets = headers[TO_HEADER]?.split(",") ?? [];
+    const targets = headers[TO_HEADER]?.split(",") ?? NOBODY;
+    if (this.#isWithoutData && this.#isForUs(targets)) {
+      this.#isWithoutData = false;
+      return this.#openShared(); // the commit comes again, with its data
+    }
     const isProgress = headers["Tw-Kind"] === undefined;
     let messages: readonly Addressed[] | undefined;
     for (const owner of this.#owners.values()) {
@@ -164,6 +178,10 @@ export class Readers {
         owner.push({ ...base, index, isLast: index === mine.length - 1, body: { case: "entry", entry } });
       });
     }
+  }
+
+  #isForUs(targets: readonly string[]): boolean {
+    return targets.some((target) => target.startsWith(`${this.#options.group}.`));
   }
 
   /** J15: an event that somebody has stored a second time, such as a restored copy, is dropped. */
