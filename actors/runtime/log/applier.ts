@@ -1,18 +1,18 @@
-import type { DescMessage, Message } from "@bufbuild/protobuf";
+import type { Message } from "@bufbuild/protobuf";
 import { EntrySchema, type Entry } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { ActorDefinition } from "../actor.ts";
-import { assert } from "../assert.ts";
 import { addressed, elsewhere, isOfList } from "./address.ts";
 import type { Draft } from "./draft.ts";
 import type { Input, InputQueue, InputSource } from "./inputs.ts";
 import { LIMITS } from "../limits.ts";
 import { appendToList, trimIds, trimList } from "./lists.ts";
 import type { ProjectionDefinition, ProjectionHandler } from "../projection.ts";
+import { ProjectionStep } from "./projection-step.ts";
 import { MemoryRecord } from "../step/record.ts";
 import { refOf, type RecordId, type RecordRef, type RecordStore } from "./record-store.ts";
 import { applyEntry } from "../step/step.ts";
 import { rememberCrash } from "../step/step-request.ts";
-import { undoTo, type DeadReason, type StepEnv } from "../step/step-run.ts";
+import { type DeadReason, type StepEnv } from "../step/step-run.ts";
 import { LIST_KIND, TRIM_KIND, type Effects } from "../step/step-context.ts";
 import type { Topology } from "../topology.ts";
 import { create } from "../codec/create.ts";
@@ -41,6 +41,8 @@ export type Filled = "all" | "full" | "cold" | "release";
 
 type Follower = { readonly projection: ProjectionDefinition; readonly handler: ProjectionHandler };
 type EventBody = Extract<Input["body"], { case: "event" }>;
+
+const NOBODY: readonly Follower[] = [];
 
 const CRASHED = "its owners died applying it";
 
@@ -87,12 +89,15 @@ export class Applier {
       return entry.fresh ? [] : [refOf(addressed(entry, log))];
     }
     if (body.case === "undecodable") return [];
-    return this.#handlersOf(body.type).flatMap(({ projection, handler }) => {
+    const refs: RecordRef[] = [];
+    const { tenant } = body.meta;
+    for (const { projection, handler } of this.#handlersOf(body.type)) {
       const event = eventOf(body, handler);
-      if (event === undefined) return [];
-      const { tenant } = body.meta;
-      return handler.keys(event, body.meta).map((key) => refOf({ kind: projection.kind, tenant, key }));
-    });
+      if (event === undefined) continue;
+      const { kind } = projection;
+      for (const key of handler.keys(event, body.meta)) refs.push({ kind, tenant, key, record: undefined });
+    }
+    return refs;
   }
 
   /**
@@ -275,12 +280,12 @@ export class Applier {
   }
 
   #handlersOf(type: string) {
-    return this.#handlersByType.get(type) ?? [];
+    return this.#handlersByType.get(type) ?? NOBODY;
   }
 
   #applyEvent(draft: Draft, input: Input, body: EventBody, origin: string): void {
-    for (const { projection, handler } of this.#handlersOf(body.type)) {
-      const event = eventOf(body, handler);
+    for (const follower of this.#handlersOf(body.type)) {
+      const event = eventOf(body, follower.handler);
       if (event === undefined) {
         this.#kill(
           draft,
@@ -294,59 +299,29 @@ export class Applier {
         continue;
       }
       draft.steps++;
-      this.#project(draft, projection, handler, event, input, body, origin);
+      this.#project(draft, follower, event, input, body, origin);
     }
   }
 
   #project(
     draft: Draft,
-    projection: ProjectionDefinition,
-    handler: ProjectionHandler,
+    { projection, handler }: Follower,
     event: Message,
     input: Input,
     { meta, json }: EventBody,
     origin: string,
   ): void {
     const { store } = this.#options;
-    const nowMs = input.atMs;
-    const opened = new Map<
-      string,
-      { record: MemoryRecord; before: Uint8Array | undefined; removed: boolean }
-    >();
-    const refs = this.refsOf(input);
-    const open = (key: string) => {
-      let entry = opened.get(key);
-      if (entry === undefined) {
-        const ref = refs.find((named) => named.key === key && named.kind === projection.kind);
-        assert(ref, `the projection ${projection.kind} did not name the record ${key}`);
-        const record = store.find(ref);
-        assert(record, "the record is loaded");
-        const before = this.isCareful ? record.bytes() : record.freshBytes();
-        entry = { record, before, removed: false };
-        opened.set(key, entry);
-      }
-      return entry;
-    };
-    const ctx = {
-      nowMs,
-      record: (key: string) => open(key).record.open(projection.state).state,
-      remove: (key: string) => void (open(key).removed = true),
-    };
+    const step = new ProjectionStep(projection, this.refsOf(input), store, input.atMs, this.isCareful);
     try {
-      handler.apply(ctx as never, event, meta);
+      handler.apply(step as never, event, meta);
     } catch (error) {
-      const all = [...opened.values()];
-      for (const { record, before } of all) if (before !== undefined) record.undo(before);
-      for (const { record, before } of all) undoTo(record, before);
+      step.undo();
       const text = error instanceof Error ? error.message : String(error);
-      this.#kill(draft, origin, nowMs, "HANDLER_FAILED", text, undefined, Buffer.from(json));
+      this.#kill(draft, origin, input.atMs, "HANDLER_FAILED", text, undefined, Buffer.from(json));
       return;
     }
-    for (const { record, removed } of opened.values()) {
-      seal(record, projection.state, nowMs);
-      if (removed) record.clear();
-      draft.change(record);
-    }
+    step.end(draft);
   }
 
   #kill(
@@ -375,15 +350,6 @@ export class Applier {
       draft.replies.push({ request: entry.source.value, result, replayed: false });
     }
   }
-}
-
-/** Counts a change made without a handler of an actor. */
-function seal(record: MemoryRecord, schema: DescMessage, nowMs: number): void {
-  const { meta } = record.open(schema);
-  if (meta.revision === 0n) meta.createdMs = BigInt(nowMs);
-  meta.revision += 1n;
-  meta.nowMs = BigInt(Math.max(nowMs, Number(meta.nowMs)));
-  record.touched();
 }
 
 /** Undefined if the text is no such event. Decoded once, though its keys are asked for before it is applied. */
