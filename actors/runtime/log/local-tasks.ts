@@ -34,6 +34,12 @@ export interface LocalTask {
   readonly onEnd: (left?: Append) => void;
 }
 
+interface Running {
+  readonly local: LocalTask;
+  /** Set while its outcome waits for the commit. */
+  settle: ((isCommitted: boolean) => void) | undefined;
+}
+
 /**
  * First attempts of a log's tasks, made at home: the task goes to no stream and its outcome is an input that is in none
  * either. Nothing is lost with the process: the record has the task open until the outcome is committed, and a new
@@ -42,9 +48,8 @@ export interface LocalTask {
  */
 export class LocalTasks {
   readonly #options: LocalTasksOptions;
-  readonly #running = new Map<string, LocalTask>();
-  /** Outcomes that wait for their commit. */
-  readonly #reported = new Map<string, (isCommitted: boolean) => void>();
+  /** By the task's id. */
+  readonly #running = new Map<string, Running>();
   #isClosed = false;
   /** What the streams' time is ahead of the monotonic clock by, as the newest input has it. */
   #streamAheadMs: number | undefined;
@@ -62,9 +67,10 @@ export class LocalTasks {
   start(local: LocalTask): boolean {
     if (this.#isClosed) return false;
     const { task } = local;
-    this.#running.set(task.id, local);
+    const running: Running = { local, settle: undefined };
+    this.#running.set(task.id, running);
     const isStarted = this.#options.runner.run(task, this.#delivery(local), (entry) =>
-      this.#report(local, entry),
+      this.#report(running, entry),
     );
     if (!isStarted) this.#running.delete(task.id);
     return isStarted;
@@ -72,17 +78,20 @@ export class LocalTasks {
 
   /** Inputs that are committed, or had nothing to do. */
   taken(inputs: readonly Input[]): void {
-    if (this.#reported.size === 0) return;
-    for (const input of inputs) if (input.source === "task") this.#settle(placeOf(input), true);
+    if (this.#running.size === 0) return;
+    for (const { source, body } of inputs) {
+      if (source !== "task" || body.case !== "entry" || body.entry.source.case !== "outcome") continue;
+      settle(this.#running.get(body.entry.source.value.task), true);
+    }
   }
 
   /** The log is given up: outcomes go to its inbox. @returns tasks that are still under way */
   close(): readonly LocalTask[] {
     this.#isClosed = true;
-    for (const place of this.#reported.keys()) this.#settle(place, false);
     const left = [...this.#running.values()];
     this.#running.clear();
-    return left;
+    for (const running of left) settle(running, false);
+    return left.map(({ local }) => local);
   }
 
   #delivery(local: LocalTask): Delivery {
@@ -100,11 +109,12 @@ export class LocalTasks {
     };
   }
 
-  #report({ sequence, index }: LocalTask, entry: Entry): Promise<boolean> {
+  #report(running: Running, entry: Entry): Promise<boolean> {
     if (this.#isClosed) return Promise.resolve(false);
     const { clock, push } = this.#options;
+    const { sequence, index } = running.local;
     return new Promise((resolve) => {
-      this.#reported.set(placeOf({ sequence, index }), resolve);
+      running.settle = resolve;
       push({
         source: "task",
         sequence,
@@ -122,17 +132,13 @@ export class LocalTasks {
     if (this.#streamAheadMs === undefined) return clock.nowMs();
     return Math.floor(clock.monotonicMs() + this.#streamAheadMs);
   }
-
-  #settle(place: string, isCommitted: boolean): void {
-    const settle = this.#reported.get(place);
-    this.#reported.delete(place);
-    settle?.(isCommitted);
-  }
 }
 
 /** Nobody else waits for a task at home. */
 const NO_NEED = () => undefined;
 
-function placeOf({ sequence, index }: { readonly sequence: number; readonly index: number }): string {
-  return `${sequence}.${index}`;
+function settle(running: Running | undefined, isCommitted: boolean): void {
+  const waiting = running?.settle;
+  if (running !== undefined) running.settle = undefined;
+  waiting?.(isCommitted);
 }
