@@ -2,6 +2,7 @@ import type { StoredMessage } from "./bus/bus.ts";
 import type { StoredEvent } from "./client.ts";
 import { HEADER } from "./headers.ts";
 import type { Topology } from "./topology.ts";
+import { asBuffer } from "./codec/as-buffer.ts";
 
 /** Of the types that this process knows: as many as it has in its contracts. */
 const names = new Map<string, string>();
@@ -33,7 +34,7 @@ export function eventReader(topology: Topology): (message: StoredMessage) => Sto
     const [tenant, kind, key] = subject.split(".").slice(at, at + 3);
     if (tenant === undefined || kind === undefined || key === undefined) return undefined;
     const atMs = Number(headers[HEADER.time] ?? timestampMs);
-    const json = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("utf8");
+    const json = asBuffer(data).toString("utf8");
     return { sequence, tenant, kind, key, type: headers[HEADER.type] ?? "", json, atMs };
   };
 }

@@ -1,5 +1,6 @@
 import type { Msg, MsgHdrs } from "@nats-io/nats-core";
 import type { Append, Headers, StoredMessage } from "./bus.ts";
+import { asBuffer } from "../codec/as-buffer.ts";
 
 const NONE: Headers = Object.freeze({});
 
@@ -13,7 +14,7 @@ interface RawMsg {
 export function ownHeaders(msg: Msg): Headers {
   const { _msg: raw, _rdata: data } = msg as unknown as RawMsg;
   if (raw === undefined || data === undefined || raw.hdr <= 0) return NONE;
-  return parseHeaders(Buffer.from(data.buffer, data.byteOffset, raw.hdr));
+  return parseHeaders(asBuffer(data).toString("utf8", 0, raw.hdr));
 }
 
 const HEADERS_START = "NATS/1.0\r\n";
@@ -145,14 +146,13 @@ export function getMessage({ subject, seq, time, hdrs, data }: GetAnswer): Store
     subject,
     sequence: seq,
     timestampMs: Date.parse(time),
-    headers: hdrs === undefined ? NONE : parseHeaders(Buffer.from(hdrs, "base64")),
+    headers: hdrs === undefined ? NONE : parseHeaders(Buffer.from(hdrs, "base64").toString("utf8")),
     data: data === undefined ? new Uint8Array() : Buffer.from(data, "base64"),
   };
 }
 
 /** Lines `name: value` after the first, which names the version. Of a name that comes twice the first counts. */
-function parseHeaders(bytes: Buffer): Headers {
-  const text = bytes.toString("utf8");
+function parseHeaders(text: string): Headers {
   const own: Record<string, string> = {};
   for (let start = text.indexOf("\r\n") + 2; start > 1 && start < text.length;) {
     const end = text.indexOf("\r\n", start);

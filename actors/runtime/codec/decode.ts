@@ -1,6 +1,7 @@
 import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { decoderSource, type Decoder, type DecoderHelpers } from "./compile-decoder.ts";
 import { generate, HALVES } from "./wire.ts";
+import { asBuffer } from "./as-buffer.ts";
 
 /** Texts up to this length are put together by a loop: a native call costs more. */
 const SHORT_LENGTH_MAX = 6;
@@ -18,7 +19,7 @@ export function decode<D extends DescMessage>(schema: D, bytes: Uint8Array): Mes
   let decoder = decoders.get(schema);
   if (decoder === undefined) decoder = compile(schema);
   if (decoder === null) return fromBinary(schema, bytes);
-  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const buffer = asBuffer(bytes);
   try {
     return decoder(buffer, 0, buffer.length) as MessageShape<D>;
   } catch (error) {

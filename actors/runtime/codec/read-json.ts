@@ -9,6 +9,7 @@ import {
   type JsonReaderHelpers,
 } from "./compile-json-reader.ts";
 import { generate } from "./wire.ts";
+import { asBuffer } from "./as-buffer.ts";
 
 const readers = new WeakMap<DescMessage, JsonReader | null>();
 
@@ -21,7 +22,7 @@ export function readJson<D extends DescMessage>(schema: D, bytes: Uint8Array): M
   let reader = readers.get(schema);
   if (reader === undefined) reader = compile(schema);
   if (reader === null) return undefined;
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
+  const text = asBuffer(bytes).toString("utf8");
   // Only without escapes the quotes can be counted, and only bytes that are no text have this replacement.
   if (text.includes("\\") || text.includes("\ufffd")) return undefined;
   try {

@@ -9,6 +9,7 @@ import { LIMITS } from "../limits.ts";
 import type { LogOwner } from "./log-owner.ts";
 import type { Topology } from "../topology.ts";
 import { decode } from "../codec/decode.ts";
+import { asBuffer } from "../codec/as-buffer.ts";
 
 /** What readers need. */
 export interface ReadersOptions {
@@ -200,7 +201,7 @@ export class Readers {
       const body = {
         case: "event" as const,
         type: headers["Tw-Type"] ?? "",
-        json: Buffer.from(data.buffer, data.byteOffset, data.length).toString("utf8"),
+        json: asBuffer(data).toString("utf8"),
         meta,
         decoded: new Map(),
       };
