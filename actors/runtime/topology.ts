@@ -1,4 +1,4 @@
-import { assert } from "./assert.ts";
+import { DefectError } from "./assert.ts";
 
 /** A group of kinds: its logs are the units of ownership, commit and fencing. */
 export interface GroupConfig {
@@ -91,9 +91,10 @@ export function createTopology(
     { name: "core", logs, reads: "inbox" },
     { name: "analytics", logs: analyticsLogs, reads: "events" },
   ];
+  const byName = new Map(groups.map((config) => [config.name, config]));
   const group = (name: string) => {
-    const found = groups.find((g) => g.name === name);
-    assert(found, `there is no group ${name}`);
+    const found = byName.get(name);
+    if (found === undefined) throw new DefectError(`there is no group ${name}`);
     return found;
   };
   const bucket = `actors${suffix}`;

@@ -177,6 +177,7 @@ export class Draft {
 export const TO_HEADER = "Tw-To";
 
 const writer = new MessageWriter();
+const NO_BYTES = new Uint8Array(0);
 /** Field 6 of `Commit` and field 4 of `RecordChange`, length-delimited. */
 const CHANGE_TAG = 0x32;
 const RECORD_TAG = 0x22;
@@ -185,7 +186,8 @@ const RECORD_TAG = 0x22;
 function writeChange(record: MemoryRecord): number {
   const { kind, tenant, key } = record;
   const changeAt = writer.begin(CHANGE_TAG);
-  writer.fields(RecordChangeSchema, create(RecordChangeSchema, { kind, tenant, key }));
+  const $typeName = RecordChangeSchema.typeName;
+  writer.fields(RecordChangeSchema, { $typeName, kind, tenant, key, record: NO_BYTES });
   const recordAt = writer.begin(RECORD_TAG);
   record.write(writer);
   const length = writer.end(recordAt);

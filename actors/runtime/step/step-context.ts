@@ -208,21 +208,24 @@ export class StepContext implements ActorContext<DescMessage> {
 
   resolve<M extends DescMethodUnary>(tag: string, method: M, message: MessageInitShape<M["output"]>): void {
     const { waiters } = this.#meta;
-    if (!waiters.some((waiter) => waiter.tag === tag)) return;
-    const reply = this.#encode(method.output, message);
-    for (const waiter of waiters.filter((w) => w.tag === tag)) {
-      const { requestId, fingerprint, creating } = waiter;
-      rememberAnswer(
-        this.#meta,
-        { requestId, fingerprint, creating, result: { case: "reply", value: reply } },
-        this.nowMs,
-      );
-      for (const [index, request] of waiter.requests.entries()) {
-        const result = { case: "reply" as const, value: reply };
-        this.effects.replies = more(this.effects.replies, { request, result, replayed: index > 0 });
+    let reply: Uint8Array | undefined;
+    const kept: RecordMessage["waiters"] = [];
+    for (const waiter of waiters) {
+      if (waiter.tag !== tag) {
+        kept.push(waiter);
+        continue;
+      }
+      reply ??= this.#encode(method.output, message);
+      const result = { case: "reply" as const, value: reply };
+      const { requestId, fingerprint, creating, requests } = waiter;
+      rememberAnswer(this.#meta, { requestId, fingerprint, creating, result }, this.nowMs);
+      let replayed = false;
+      for (const request of requests) {
+        this.effects.replies = more(this.effects.replies, { request, result, replayed });
+        replayed = true;
       }
     }
-    this.#meta.waiters = waiters.filter((waiter) => waiter.tag !== tag);
+    if (kept.length < waiters.length) this.#meta.waiters = kept;
   }
 
   expireAfter(ttlSeconds: number): void {
