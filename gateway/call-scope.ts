@@ -21,8 +21,11 @@ export interface Peer {
 
 /** What proves who calls; later releases replace this one function to check credentials. */
 export interface Authenticator {
-  /** @throws ConnectError UNAUTHENTICATED or PERMISSION_DENIED */
-  authenticate(header: Headers, peer: Peer): Promise<Identity> | Identity;
+  /**
+   * May be asked twice for one call. Headers are asked for in lower case.
+   * @throws ConnectError UNAUTHENTICATED or PERMISSION_DENIED
+   */
+  authenticate(header: Pick<Headers, "get">, peer: Peer): Promise<Identity> | Identity;
 }
 
 /** A proven caller. */

@@ -2,7 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
-import type { Metrics } from "../platform/metrics.ts";
+import type { CounterMetric, Metrics } from "../platform/metrics.ts";
 import type { Random } from "../platform/random.ts";
 import { type Authenticator, peerKey, scopeKey } from "./call-scope.ts";
 import { edgeError, toEdgeError } from "./connect-errors.ts";
@@ -13,7 +13,13 @@ import type { GatewayLimits } from "./limits.ts";
 /** Whether a call may be taken on now; called on its headers, before its body is read. */
 export interface AdmissionHook {
   /** @returns undefined to let it pass, else why not and when to try again */
-  admit(call: AdmissionCall): { readonly reason: string; readonly retryAfterMs: number } | undefined;
+  admit(call: AdmissionCall): LoadRefusal | undefined;
+}
+
+/** Why a call is not taken on now, and when to try again. */
+export interface LoadRefusal {
+  readonly reason: string;
+  readonly retryAfterMs: number;
 }
 
 /** What admission may look at. */
@@ -38,23 +44,24 @@ export interface GateOptions {
 /** Runs on the headers of every call, in every protocol: who calls, may the call come in. */
 export type Gate = (context: HandlerContext) => Promise<void>;
 
+const FULL: LoadRefusal = {
+  reason: "this gateway has as many calls under way as it can take",
+  retryAfterMs: 1_000,
+};
 const TRACEPARENT_FORM = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** The gate of this gateway. What it throws has the shape of the error table. */
 export function createGate(options: GateOptions): Gate {
   const { authenticator, limits, random, openServices } = options;
-  const refused = options.metrics.counter({
-    name: "tradewind_gateway_calls_refused_total",
-    help: "Calls refused on their headers, by code.",
-    labels: ["code"],
-  });
+  const refused = refusedCounter(options.metrics);
   const enter = async (context: HandlerContext, callId: string) => {
     checkDeadline(context, limits.deadlineMsMax);
     if (openServices.has(context.service.typeName)) return;
     const identity = await authenticator.authenticate(context.requestHeader, context.values.get(peerKey));
     context.values.set(scopeKey, { ...identity, callId, trace: traceOf(context.requestHeader, random) });
-    checkRoom(context, options);
-    checkAdmission(context, identity.tenant, options.admission);
+    const refusal = loadRefusal(context.method, identity.tenant, options);
+    if (refusal !== undefined)
+      throw edgeError("OVERLOADED", refusal.reason, { retryAfterMs: refusal.retryAfterMs });
   };
   return async (context) => {
     const callId = random.id();
@@ -69,21 +76,31 @@ export function createGate(options: GateOptions): Gate {
   };
 }
 
-function checkRoom({ method }: HandlerContext, { load, limits }: GateOptions): void {
+/** What is under way here, and what the hooks say. */
+export function loadRefusal(
+  method: DescMethod,
+  tenant: string,
+  { load, limits, admission }: Pick<GateOptions, "load" | "limits" | "admission">,
+): LoadRefusal | undefined {
   const isFull =
     method.methodKind === "unary"
       ? load.callsInFlight >= limits.callsInFlightMax
       : load.streamsOpen >= limits.streamsOpenMax;
-  if (isFull) throw edgeError("OVERLOADED", "this gateway has as many calls under way as it can take");
+  if (isFull) return FULL;
+  const isWrite = method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+  for (const hook of admission) {
+    const refusal = hook.admit({ method, tenant, isWrite });
+    if (refusal !== undefined) return refusal;
+  }
+  return undefined;
 }
 
-function checkAdmission({ method }: HandlerContext, tenant: string, hooks: readonly AdmissionHook[]): void {
-  const isWrite = method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
-  for (const hook of hooks) {
-    const refusal = hook.admit({ method, tenant, isWrite });
-    if (refusal !== undefined)
-      throw edgeError("OVERLOADED", refusal.reason, { retryAfterMs: refusal.retryAfterMs });
-  }
+export function refusedCounter(metrics: Metrics): CounterMetric<"code"> {
+  return metrics.counter({
+    name: "tradewind_gateway_calls_refused_total",
+    help: "Calls refused on their headers, by code.",
+    labels: ["code"],
+  });
 }
 
 function traceOf(header: Headers, random: Random): string {

@@ -68,7 +68,7 @@ async function serve(
 ): Promise<void> {
   try {
     const values = createContextValues().set(peerKey, { address: request.socket?.remoteAddress ?? "" });
-    const unary = unaryExchange(rpc, request, response);
+    const unary = unaryExchange(rpc.method, request, response);
     if (unary !== undefined) return await unaryHttp1(unary, rpc, values);
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     const answer = explain(handler, request, await handler(universal));

@@ -25,6 +25,7 @@ import { GATEWAY_LIMITS, type GatewayLimits } from "./limits.ts";
 import { createRpcHandler, pathOf } from "./rpc-handler.ts";
 import { RunQueue } from "./run-queue.ts";
 import { createRpcTable, routeAll, type RpcTable } from "./rpc-table.ts";
+import { createTurnAway } from "./turn-away.ts";
 import { JSON_OPTIONS } from "./unary-codec.ts";
 import { createUnaryHttp1 } from "./unary-http1.ts";
 
@@ -77,12 +78,15 @@ export async function startGatewayServer(options: GatewayServerOptions): Promise
   ]);
   const queue = new RunQueue(clock, limits.callWaitMsMax);
   const admission = [waitBound(queue), ...options.admission];
-  const gate = createGate({ ...options, admission, limits, load, openServices });
+  const gateOptions = { ...options, admission, limits, load, openServices };
+  const gate = createGate(gateOptions);
+  const methods = table.rpcs.map(({ method }) => method);
+  const turnAway = createTurnAway({ ...gateOptions, methods });
   const interceptors = [
     createObserveInterceptor(clock, metrics, load),
     createErrorsInterceptor(log),
     createDeadlineInterceptor(clock, limits.deadlineMsMax),
-    createValidateInterceptor(table.rpcs.map(({ method }) => method)),
+    createValidateInterceptor(methods),
   ];
   const acceptCompression = [compressionGzip, compressionBrotli];
   const router = createConnectRouter({
@@ -111,10 +115,12 @@ export async function startGatewayServer(options: GatewayServerOptions): Promise
     if (pages?.(request, response) === true || serveIndex(table, request, response)) return;
     notServed(request, response);
   };
-  const begin = (request: NodeRequest, response: NodeResponse) =>
+  const begin = (request: NodeRequest, response: NodeResponse) => {
+    if (turnAway(request, response)) return;
     queue.run(() => {
       if (!response.destroyed) handle(request, response);
     });
+  };
   const edge = await startEdgeServer({ ...options, handle: begin, limits });
   const drain = drainOnce(async () => {
     health.stopping();

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { DescMethodUnary, Message } from "@bufbuild/protobuf";
+import type { DescMethod, DescMethodUnary, Message } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -55,12 +55,14 @@ export interface UnaryExchange {
 /** Answers a call. Rejects when the answer cannot be sent. */
 export type UnaryHttp1 = (exchange: UnaryExchange, rpc: Rpc, values: ContextValues) => Promise<void>;
 
+/** What is left of a body is read and dropped after the answer up to this; above it the connection is closed. */
+const DROPPED_BYTES_MAX = 65_536;
 /** Smaller answers are sent as they are, also to who would take them compressed; the library's own limit. */
 const COMPRESSED_BYTES_MIN = 1_024;
 
 /** Undefined for everything but {@link UnaryExchange}. */
 export function unaryExchange(
-  { method }: Rpc,
+  method: DescMethod,
   request: NodeRequest,
   response: NodeResponse,
 ): UnaryExchange | undefined {
@@ -220,8 +222,7 @@ async function invoke(
 
 /** Sends the answer in one write. */
 function send({ request, response }: UnaryExchange, context: CallContext, { status, body }: Answer): void {
-  // An unread body would be taken for the next request of the connection.
-  if (!request.complete) response.setHeader("connection", "close");
+  if (!request.complete) leaveBody(request, response);
   const headers: string[] = [];
   for (const [name, value] of context.responseHeader) headers.push(name, value);
   for (const [name, value] of context.responseTrailer) headers.push(`trailer-${name}`, value);
@@ -230,6 +231,17 @@ function send({ request, response }: UnaryExchange, context: CallContext, { stat
   response.writeHead(status, headers);
   // Plain ASCII goes out as it is: no other text has as many bytes as characters.
   response.end(body, typeof body === "string" && bytes === body.length ? "latin1" : "utf8");
+}
+
+/** True if a call may be answered before its body has come, and the next one still find its connection. */
+export function dropsRest({ headers }: IncomingMessage): boolean {
+  return Number(headers["content-length"] ?? Infinity) <= DROPPED_BYTES_MAX;
+}
+
+/** What is left of a body must not be taken for the next request of the connection. */
+function leaveBody(request: IncomingMessage, response: ServerResponse): void {
+  if (dropsRest(request)) request.resume();
+  else response.setHeader("connection", "close");
 }
 
 /** Headers as they came, repeated ones joined. */
