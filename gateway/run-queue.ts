@@ -5,6 +5,7 @@ const CALLS_PER_TURN_MAX = 64;
 
 interface Waiting {
   readonly begin: () => void;
+  readonly isOver: () => boolean;
   /** Monotonic. */
   readonly sinceMs: number;
 }
@@ -35,8 +36,11 @@ export class RunQueue {
     return waitMs > this.#waitMsMax ? waitMs : 0;
   }
 
-  /** Begins it now, or in its turn. While the queue is behind, at once: it is about to be turned away. */
-  run(begin: () => void): void {
+  /**
+   * Begins it now, or in its turn. While the queue is behind, at once: it is about to be turned away.
+   * @param isOver asked when its turn comes: true if there is nothing left to begin, then another one has this turn
+   */
+  run(begin: () => void, isOver: () => boolean): void {
     if (this.#begun === undefined) {
       this.#begun = 0;
       setImmediate(this.#onTurn);
@@ -46,15 +50,17 @@ export class RunQueue {
       this.#begun++;
       begin();
     } else if (this.behindMs > 0) begin();
-    else this.#waiting.push({ begin, sinceMs: this.#clock.monotonicMs() });
+    else this.#waiting.push({ begin, isOver, sinceMs: this.#clock.monotonicMs() });
   }
 
   readonly #onTurn = () => {
     this.#begun = 0;
-    for (; this.#begun < CALLS_PER_TURN_MAX; this.#begun++) {
+    while (this.#begun < CALLS_PER_TURN_MAX) {
       const next = this.#waiting[this.#head];
       if (next === undefined) break;
       this.#head++;
+      if (next.isOver()) continue;
+      this.#begun++;
       next.begin();
     }
     if (this.#head > this.#waiting.length / 2) {

@@ -117,9 +117,11 @@ export async function startGatewayServer(options: GatewayServerOptions): Promise
   };
   const begin = (request: NodeRequest, response: NodeResponse) => {
     if (turnAway(request, response)) return;
-    queue.run(() => {
-      if (!response.destroyed) handle(request, response);
-    });
+    queue.run(
+      () => handle(request, response),
+      // What is refused by now should not wait until all before it have had their turn.
+      () => response.destroyed || turnAway(request, response),
+    );
   };
   const edge = await startEdgeServer({ ...options, handle: begin, limits });
   const drain = drainOnce(async () => {
