@@ -17,7 +17,6 @@ import { grpcHealth } from "./grpc-health.ts";
 import { grpcReflection } from "./grpc-reflection.ts";
 import { applyCors, type NodeRequest, type NodeResponse, type OriginRule, send } from "./http.ts";
 import { serveIndex } from "./index-page.ts";
-import { createDeadlineInterceptor } from "./interceptors/deadline.ts";
 import { createErrorsInterceptor } from "./interceptors/errors.ts";
 import { createObserveInterceptor, type Load } from "./interceptors/observe.ts";
 import { createValidateInterceptor } from "./interceptors/validate.ts";
@@ -84,8 +83,7 @@ export async function startGatewayServer(options: GatewayServerOptions): Promise
   const turnAway = createTurnAway({ ...gateOptions, methods });
   const interceptors = [
     createObserveInterceptor(clock, metrics, load),
-    createErrorsInterceptor(log),
-    createDeadlineInterceptor(clock, limits.deadlineMsMax),
+    createErrorsInterceptor({ log, clock, deadlineMsMax: limits.deadlineMsMax }),
     createValidateInterceptor(methods),
   ];
   const acceptCompression = [compressionGzip, compressionBrotli];

@@ -80,25 +80,34 @@ export function unaryExchange(
  * negotiation and linked signals, which costs more than the call.
  */
 export function createUnaryHttp1(options: UnaryHttp1Options): UnaryHttp1 {
-  const codecs = new WeakMap<Rpc, UnaryCodec>();
+  const served = new WeakMap<Rpc, Served>();
   const underWay = new Set<CallContext>();
   const { stop } = options;
   stop.addEventListener("abort", () => {
     for (const context of underWay) context.abort(stop.reason);
   });
   return async (exchange, rpc, values) => {
-    let codec = codecs.get(rpc);
-    if (codec === undefined) {
-      codec = createUnaryCodec(rpc.method, options);
-      codecs.set(rpc, codec);
+    let parts = served.get(rpc);
+    if (parts === undefined) {
+      parts = {
+        codec: createUnaryCodec(rpc.method, options),
+        answer: answerWithin(rpc, options.interceptors),
+      };
+      served.set(rpc, parts);
     }
     const call = startCall(exchange, rpc, values, options);
     underWay.add(call.context);
     if (stop.aborted) call.context.abort(stop.reason);
-    const answer = await carryOut(call, codec, options);
+    const answer = await carryOut(call, parts, options);
     underWay.delete(call.context);
     send(exchange, call.context, answer);
   };
+}
+
+/** What is made once for all calls of an rpc. */
+interface Served {
+  readonly codec: UnaryCodec;
+  readonly answer: (context: HandlerContext, message: Message) => Promise<Message>;
 }
 
 /** A call with what its headers say. */
@@ -154,7 +163,7 @@ function startCall(
   };
 }
 
-async function carryOut(call: UnaryCall, codec: UnaryCodec, options: UnaryHttp1Options): Promise<Answer> {
+async function carryOut(call: UnaryCall, served: Served, options: UnaryHttp1Options): Promise<Answer> {
   const { context, compression, isBinary } = call;
   const { responseHeader } = context;
   let answer: Answer;
@@ -166,8 +175,8 @@ async function carryOut(call: UnaryCall, codec: UnaryCodec, options: UnaryHttp1O
     let bytes = await readAll(call.exchange.request, options.requestBytesMax);
     if (compression.request !== null)
       bytes = await compression.request.decompress(bytes, options.requestBytesMax);
-    const output = await invoke(call.rpc, context, codec.parse(bytes, isBinary), options.interceptors);
-    answer = { status: 200, body: codec.serialize(output, isBinary) };
+    const output = await served.answer(context, served.codec.parse(bytes, isBinary));
+    answer = { status: 200, body: served.codec.serialize(output, isBinary) };
   } catch (thrown) {
     context.abort(thrown);
     const error =
@@ -188,36 +197,63 @@ async function carryOut(call: UnaryCall, codec: UnaryCodec, options: UnaryHttp1O
   return { ...answer, body: await compression.response.compress(Buffer.from(answer.body)) };
 }
 
-/** Runs the handler within the interceptors; what it gives of its answer is not a whole message yet. */
-async function invoke(
-  { method, run }: Rpc,
-  context: HandlerContext,
-  message: Message,
-  interceptors: readonly Interceptor[],
-): Promise<Message> {
-  const implementation = run as (message: Message, context: HandlerContext) => Promise<Message>;
+/** A call as interceptors see it. */
+class CallRequest implements UnaryRequest {
+  readonly stream = false;
+  readonly context: HandlerContext;
+  readonly message: Message;
+
+  constructor(context: HandlerContext, message: Message) {
+    this.context = context;
+    this.message = message;
+  }
+
+  get service() {
+    return this.context.service;
+  }
+
+  get method() {
+    return this.context.method as DescMethodUnary;
+  }
+
+  get requestMethod() {
+    return this.context.requestMethod;
+  }
+
+  get url() {
+    return this.context.url;
+  }
+
+  get signal() {
+    return this.context.signal;
+  }
+
+  get header() {
+    return this.context.requestHeader;
+  }
+
+  get contextValues() {
+    return this.context.values;
+  }
+}
+
+/** The handler of an rpc within the interceptors; what it gives of its answer is not a whole message yet. */
+function answerWithin({ method, run }: Rpc, interceptors: readonly Interceptor[]): Served["answer"] {
+  const implementation = run as (message: Message, context: HandlerContext) => Promise<Message> | Message;
   type Unary = (request: UnaryRequest) => Promise<UnaryResponse>;
-  const last: Unary = async (request) => ({
-    stream: false,
-    service: method.parent,
-    method: method as DescMethodUnary,
-    header: context.responseHeader,
-    trailer: context.responseTrailer,
-    message: await implementation(request.message, context),
-  });
+  const last: Unary = async (request) => {
+    const { context } = request as CallRequest;
+    return {
+      stream: false,
+      service: method.parent,
+      method: method as DescMethodUnary,
+      header: context.responseHeader,
+      trailer: context.responseTrailer,
+      message: await implementation(request.message, context),
+    };
+  };
   const chain = interceptors.reduceRight((next, interceptor) => interceptor(next as never) as Unary, last);
-  const response = await chain({
-    stream: false,
-    service: method.parent,
-    method: method as DescMethodUnary,
-    requestMethod: context.requestMethod,
-    url: context.url,
-    signal: context.signal,
-    header: context.requestHeader,
-    contextValues: context.values,
-    message,
-  });
-  return response.message;
+  return async (context, message) => (await chain(new CallRequest(context, message))).message;
 }
 
 /** Sends the answer in one write. */

@@ -1,13 +1,21 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import type { Clock } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/log.ts";
 import { scopeKey } from "../call-scope.ts";
-import { toEdgeError } from "../connect-errors.ts";
+import { edgeError, toEdgeError } from "../connect-errors.ts";
+
+export interface ErrorsOptions {
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly deadlineMsMax: number;
+}
 
 /**
  * Gives every error the shape of the error table. A call or stream whose signal is aborted (deadline, drain, client
- * gone) ends at once with the signal's reason, whatever its handler does. Defects are logged with their cause.
+ * gone) ends at once with the signal's reason, whatever its handler does; a unary call without a deadline of its own
+ * ends after `deadlineMsMax`. Defects are logged with their cause.
  */
-export function createErrorsInterceptor(log: Logger): Interceptor {
+export function createErrorsInterceptor({ log, clock, deadlineMsMax }: ErrorsOptions): Interceptor {
   return (next) => async (request) => {
     const callId = request.contextValues.get(scopeKey)?.callId ?? "";
     const translate = (thrown: unknown): ConnectError => {
@@ -24,7 +32,7 @@ export function createErrorsInterceptor(log: Logger): Interceptor {
     try {
       // Over HTTP/2 the body of a call that was given up ends like a whole one: what is left of it is not a request.
       if (request.signal.aborted) throw abortError(request.signal);
-      if (!request.stream) return await untilAborted(request.signal, next(request));
+      if (!request.stream) return await untilOver(request.signal, next(request), clock, deadlineMsMax);
       const response = await next(request);
       if (!response.stream) return response;
       return { ...response, message: translated(response.message, request.signal, translate) };
@@ -32,6 +40,40 @@ export function createErrorsInterceptor(log: Logger): Interceptor {
       throw translate(thrown);
     }
   };
+}
+
+/** One promise for all that may end a unary call. */
+function untilOver<T>(
+  signal: AbortSignal,
+  work: Promise<T>,
+  clock: Clock,
+  deadlineMsMax: number,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => {
+      timer.cancel();
+      reject(abortError(signal));
+    };
+    const timer = clock.setTimer(
+      () => reject(edgeError("DEADLINE_EXCEEDED", `no answer within ${deadlineMsMax} ms`)),
+      deadlineMsMax,
+    );
+    const end = () => {
+      timer.cancel();
+      signal.removeEventListener("abort", abort);
+    };
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(
+      (value) => {
+        end();
+        resolve(value);
+      },
+      (error: unknown) => {
+        end();
+        reject(error);
+      },
+    );
+  });
 }
 
 function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {

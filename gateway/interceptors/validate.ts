@@ -28,7 +28,7 @@ export function createValidateInterceptor(methods: readonly DescMethod[]): Inter
     if (result.kind === "invalid") throw violationError(result.violations);
   };
 
-  return (next) => async (request) => {
+  return (next) => (request) => {
     if (!request.stream) {
       check(request.method.input, request.message);
       return next(request);
