@@ -17,15 +17,14 @@ export interface CallStart {
 /** The context of a call, and the way to end it from outside. */
 export interface CallContext extends HandlerContext {
   /** Aborts the signal and stops the deadline; what comes after the first time counts no more. */
-  abort(reason?: unknown): void;
+  abort(reason: unknown): void;
+  /** Stops the deadline: the call has ended. */
+  close(): void;
 }
-
-/** One for all: to make such an error costs more than the rest of the context. */
-const CALL_IS_OVER = new DOMException("This operation was aborted", "AbortError");
 
 /**
  * The same context as the library makes for a unary call, with one signal for all that may end it instead of three that
- * are linked: the library's way costs time for each call under way.
+ * are linked: the library's way costs time for each call under way. Nothing is aborted when a call has been answered.
  */
 export function createCallContext(start: CallStart): CallContext {
   const { method, protocolName, url, requestHeader, timeoutMs, values, clock } = start;
@@ -50,9 +49,10 @@ export function createCallContext(start: CallStart): CallContext {
     responseHeader: new Headers(),
     responseTrailer: new Headers(),
     values,
-    abort: (reason = CALL_IS_OVER) => {
+    abort: (reason) => {
       timer?.cancel();
       controller.abort(reason);
     },
+    close: () => timer?.cancel(),
   };
 }

@@ -84,6 +84,19 @@ describe("JSON over HTTP/1.1", () => {
     expect(await response.json()).toMatchObject({ code: "resource_exhausted" });
   });
 
+  it("reads a body that comes in pieces, and the next call after it", async () => {
+    const fixture = await start();
+    const socket = connect(fixture.server.port, "127.0.0.1");
+    const body = JSON.stringify({ orderId: "o-1" });
+    const head = `POST ${GET} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n`;
+    socket.write(`${head}content-length: ${body.length}\r\n\r\n`);
+    await post(fixture, GET, { orderId: "o-1" });
+    socket.write(body.slice(0, 5));
+    const last = `${head}connection: close\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+    socket.write(`${body.slice(5)}${last}`);
+    expect((await closedAfter(socket)).match(/HTTP\/1.1 200/g)).toHaveLength(2);
+  });
+
   it("serves reads by GET", async () => {
     const fixture = await start();
     const query = new URLSearchParams({ encoding: "json", message: '{"orderId":"o-1"}' });

@@ -172,7 +172,8 @@ async function carryOut(call: UnaryCall, served: Served, options: UnaryHttp1Opti
     await options.gate(context);
     if (compression.error !== undefined) throw compression.error;
     if (call.timeoutError !== undefined) throw call.timeoutError;
-    let bytes = await readAll(call.exchange.request, options.requestBytesMax);
+    const { request } = call.exchange;
+    let bytes = readWhole(request) ?? (await readAll(request, options.requestBytesMax));
     if (compression.request !== null)
       bytes = await compression.request.decompress(bytes, options.requestBytesMax);
     const output = await served.answer(context, served.codec.parse(bytes, isBinary));
@@ -189,9 +190,8 @@ async function carryOut(call: UnaryCall, served: Served, options: UnaryHttp1Opti
     for (const { metadata } of edge === error ? [edge] : [error, edge])
       mergeNonProtocolHeaders(responseHeader, metadata);
     answer = { status: codeToHttpStatus(edge.code), body: errorToJsonBytes(edge, JSON_OPTIONS) };
-  } finally {
-    context.abort();
   }
+  context.close();
   if (compression.response === null || Buffer.byteLength(answer.body) < COMPRESSED_BYTES_MIN) return answer;
   responseHeader.set(headerUnaryEncoding, compression.response.name);
   return { ...answer, body: await compression.response.compress(Buffer.from(answer.body)) };
@@ -286,6 +286,15 @@ function webHeaders({ rawHeaders }: IncomingMessage): Headers {
   for (let at = 0; at + 1 < rawHeaders.length; at += 2)
     header.append(rawHeaders[at] ?? "", rawHeaders[at + 1] ?? "");
   return header;
+}
+
+/** The body, if all of it has come: most have by the time of the call's turn. */
+function readWhole(request: IncomingMessage): Uint8Array | undefined {
+  const length = Number(request.headers["content-length"]);
+  if (!(length > 0) || request.readableLength !== length) return undefined;
+  const body = request.read() as Buffer;
+  request.resume(); // its end is still to come
+  return body;
 }
 
 /** The body in one piece, or more of it than is taken: it is not read much further than `bytesMax`. */
