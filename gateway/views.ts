@@ -235,7 +235,10 @@ export function stockView(productId: string, state: StockState): MessageInitShap
 
 /** Without the fields that are undefined: an absent field and one set to undefined are not the same. */
 export function present<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: NonNullable<T[K]>;
-  };
+  const found: { [K in keyof T]?: NonNullable<T[K]> } = {};
+  for (const name in fields) {
+    const value = fields[name];
+    if (value !== undefined && value !== null) found[name] = value;
+  }
+  return found;
 }
