@@ -60,6 +60,8 @@ export interface GatewayServer {
 
 /** When a caller may try again who was turned away at a gateway with more than it can do. */
 const BUSY_RETRY_AFTER_MS = 250;
+/** All that are turned away within such a time are told the same. */
+const WAIT_STEP_MS = 10;
 
 /** Serves Connect, gRPC, gRPC-web and server-sent events on one cleartext port. */
 export async function startGatewayServer(options: GatewayServerOptions): Promise<GatewayServer> {
@@ -140,7 +142,7 @@ function waitBound(queue: RunQueue): AdmissionHook {
       const ageMs = isWrite ? queue.behindMs : 0;
       if (ageMs === 0) return undefined;
       return {
-        reason: `calls wait for ${Math.round(ageMs)} ms at this gateway`,
+        reason: `calls wait for ${Math.ceil(ageMs / WAIT_STEP_MS) * WAIT_STEP_MS} ms at this gateway`,
         retryAfterMs: BUSY_RETRY_AFTER_MS,
       };
     },

@@ -319,7 +319,7 @@ it("stops taking commands at once when an owner at work does not keep up with th
     void failureOf(client.call(createProduct, address, { sku: "tea" }, { requestId, timeoutMs: 5_000 }));
     await settle();
   }
-  await clock.pass(LIMITS.inboxAgeMsMax + 50);
+  await clock.pass(LIMITS.inboxAgeMsMax + 43);
   expect(client.refusal()).toBeUndefined(); // who says nothing may be changing hands
   owner.sayLoad(log, 0, 1);
   await settle();

@@ -35,6 +35,8 @@ const RETRY_AFTER_MS_MIN = 200;
 /** Also after a long silence: what came meanwhile is worked off faster than it came. */
 const RETRY_AFTER_MS_MAX = 1_000;
 const FULL_RETRY_AFTER_MS = 5_000;
+/** All that are refused within such a time are told the same: an answer that others get as well costs little. */
+const REFUSAL_STEP_MS = 10;
 
 interface Word {
   readonly load: Load;
@@ -87,11 +89,11 @@ export class Admission {
     for (const word of this.#words.values()) {
       const { group, log } = word.load;
       if (group !== COMMAND_GROUP || !this.#isFresh(word)) continue;
-      const behindMs = this.#behindMs(word.load);
+      const behindMs = Math.ceil(this.#behindMs(word.load) / REFUSAL_STEP_MS) * REFUSAL_STEP_MS;
       if (behindMs === 0) continue;
       // What piles up under load takes as long to be worked off: who asks sooner only adds to it.
-      const waitMs = Math.min(Math.max(Math.round(behindMs), RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX);
-      return { reason: `log ${group}.${log} is ${Math.round(behindMs)} ms behind`, retryAfterMs: waitMs };
+      const retryAfterMs = Math.min(Math.max(behindMs, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX);
+      return { reason: `log ${group}.${log} is ${behindMs} ms behind`, retryAfterMs };
     }
     return undefined;
   }
