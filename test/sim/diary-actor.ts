@@ -97,13 +97,15 @@ function note(state: State, anomaly: string): void {
 }
 
 function reply({ state }: Context, op: string) {
-  return { op, diary: state.diary.indexOf(op) + 1 };
+  return { op, diary: state.diary.indexOf(op) + 1, balance: state.balance };
 }
 
 /** Does what the script says. @returns its name */
 function play(ctx: Context, script: Script, world: DiaryWorld): string {
   const { state } = ctx;
   const { op } = script;
+  if (script.covered && state.balance + script.amount < 0n)
+    throw DomainError.of("SHORT", `${ctx.key} has ${state.balance}`);
   if (state.diary.includes(op)) note(state, `${op} applied again`);
   state.diary.push(op);
   state.balance += script.amount;

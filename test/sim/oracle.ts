@@ -9,6 +9,7 @@ import { LetterOracle, opOf } from "./letter-oracle.ts";
 import { LifeOracle } from "./life-oracle.ts";
 import type { Observer } from "./observer.ts";
 import { isShortLived } from "./plan-short-lived.ts";
+import { checkPrivate } from "./private-oracle.ts";
 import type { Plan } from "./plan.ts";
 import { type OpInfo, plannedOps } from "./planned-ops.ts";
 import type { System } from "./system.ts";
@@ -78,6 +79,7 @@ export class Oracle {
     this.#checkOrder(states);
     this.#checkMoney(states);
     this.#checkCalls(states);
+    checkPrivate(this.#options.workload, this.#options.report);
     this.letters.check();
     this.#checkDepths();
     this.#lives.check();

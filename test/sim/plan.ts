@@ -6,6 +6,7 @@ import type { Ending as StoreEnding } from "./epilogue.ts";
 import { planFaults, type Fault } from "./plan-faults.ts";
 import { OpsPlan } from "./plan-ops.ts";
 import { planShortLived } from "./plan-short-lived.ts";
+import { planPrivate } from "./private-keys.ts";
 
 /** A command of the schedule; its op is its request id. */
 export interface CallOp {
@@ -117,6 +118,8 @@ const KILLERS_RATE = 0.08;
 
 /** Schedules with actors whose records go. */
 const SHORT_LIVED_RATE = 0.1;
+/** Schedules with actors whose every answer tells of their balance. */
+const PRIVATE_RATE = 0.2;
 /** Schedules at whose end something happens to the store. */
 const ENDING_RATE = 0.12;
 /** Schedules in which INBOX loses the timers that wait in it. */
@@ -134,7 +137,7 @@ const WATCHES_RATE = 0.3;
 
 /** Draws a schedule. The same seed gives the same one. */
 export function drawPlan(seed: number): Plan {
-  const plan = losingTimers(drawUsual(seed));
+  const plan = withPrivate(losingTimers(drawUsual(seed)));
   const dice = new Dice(seed, "late");
   const isRestless = plan.limits.idlePositionMs !== 1_000 || plan.skew !== undefined;
   const isCopied = dice.chance(EVENTS_COPIED_RATE);
@@ -143,6 +146,13 @@ export function drawPlan(seed: number): Plan {
   // Who takes a projection over does not know what was told before: only a calm system drops all copies.
   const calm = { faults: [], rates: { delayMsMax: plan.rates.delayMsMax ?? 0 }, skewMsMax: 0 };
   return { ...plan, ...calm, isHeardOut, eventsCopiedMs: dice.integer(700, plan.healMs) };
+}
+
+function withPrivate(plan: Plan): Plan {
+  const dice = new Dice(plan.seed, "private");
+  if (!dice.chance(PRIVATE_RATE)) return plan;
+  const more = planPrivate(dice, dice.pick(plan.tenants), plan.faults, plan.healMs);
+  return { ...plan, ops: [...plan.ops, ...more].toSorted((a, b) => a.atMs - b.atMs) };
 }
 
 /** A clock that is wrong by as much as a timer must be late shows nothing: there clocks are nearly right. */

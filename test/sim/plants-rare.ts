@@ -205,4 +205,23 @@ export const RARE_PLANTS: readonly Plant[] = [
     "if (deadlineMs < lateMs) owner.rearm(",
     "if (deadlineMs < 0n) owner.rearm(",
   ),
+  planted(
+    "J11",
+    "what-an-actor-refuses-is-not-remembered",
+    "step/step-request.ts",
+    "return rememberRefusal(record.open(definition.state).meta, request, error, env);",
+    "return refuse(request, error);",
+  ),
+  planted(
+    "I12",
+    "an-answer-keeps-a-field-of-the-one-before",
+    "client/client-calls.ts",
+    "call.resolve({ message: decode(call.method.output, result.value), replayed });",
+    `const message = decode(call.method.output, result.value);
+          const kept = call.method as unknown as { kept?: object };
+          for (const [name, value] of Object.entries(kept.kept ?? {}))
+            if (Reflect.get(message, name) === 0n) Reflect.set(message, name, value);
+          kept.kept = message;
+          call.resolve({ message, replayed });`,
+  ),
 ];

@@ -5,13 +5,18 @@ import {
   type DeadLetter,
   EntrySchema,
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
-import { SimActor, SimStateSchema } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
+import {
+  SimActor,
+  type SimReply,
+  SimStateSchema,
+} from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
 import { CallError, type ActorClient } from "../../actors/runtime/client.ts";
 import { DomainError } from "../../actors/runtime/domain-error.ts";
 import type { Dice } from "./dice.ts";
 import type { Report } from "./fold.ts";
 import type { Observer } from "./observer.ts";
 import { isShortLived } from "./plan-short-lived.ts";
+import { isPrivate } from "./private-keys.ts";
 import type { CallOp, PoisonOp, ReadOp } from "./plan.ts";
 import type { Member, System } from "./system.ts";
 
@@ -22,6 +27,19 @@ export interface CallRecord {
   answer: string | undefined;
   /** An attempt ended in doubt, or never ended. */
   isDoubtful: boolean;
+  /** Moments of the first attempt, and of the first definite answer. */
+  readonly startedAt: number;
+  endedAt: number;
+}
+
+/** What its owner has said of an actor whose every answer tells of its balance. */
+export interface Reading {
+  readonly tenant: string;
+  readonly key: string;
+  readonly startedAt: number;
+  readonly endedAt: number;
+  /** Undefined: it is not there. */
+  readonly balance: bigint | undefined;
 }
 
 /** What one client process has learnt: its reads must not fall behind it. */
@@ -39,6 +57,9 @@ const emptyKnowledge = (): Knowledge => ({ acked: new Map(), revisions: new Map(
 /** Commands and reads as clients send them, and what every single answer must satisfy. */
 export class Workload {
   readonly calls = new Map<string, CallRecord>();
+  readonly readings: Reading[] = [];
+  /** Counts starts and ends of what callers do. */
+  #moment = 0;
   readonly #system: System;
   readonly #observer: Observer;
   readonly #dice: Dice;
@@ -70,7 +91,8 @@ export class Workload {
       if (clients.length > 0) void this.#read(this.#dice.pick(clients), op);
       return;
     }
-    const record: CallRecord = { op, answer: undefined, isDoubtful: false };
+    const startedAt = ++this.#moment;
+    const record: CallRecord = { op, answer: undefined, isDoubtful: false, startedAt, endedAt: Infinity };
     this.calls.set(op.script.op, record);
     if (clients.length === 0) return;
     for (let i = op.isTwice ? 2 : 1; i > 0; i--)
@@ -118,7 +140,7 @@ export class Workload {
         const timeoutMs = this.#system.isCalm ? CALM_TIMEOUT_MS : op.timeoutMs;
         const options = { requestId: script.op, timeoutMs };
         const { message } = await client.call(SimActor.method[method], { tenant, key }, script, options);
-        this.#onReply(client, record, message.op, message.diary);
+        this.#onReply(client, record, message);
         break;
       } catch (error) {
         if (this.#onFailure(record, error)) break;
@@ -130,7 +152,7 @@ export class Workload {
     this.#flights.delete(flight);
   }
 
-  #onReply(client: ActorClient, record: CallRecord, op: string, diary: number): void {
+  #onReply(client: ActorClient, record: CallRecord, { op, diary, balance }: SimReply): void {
     const { tenant, key, script } = record.op;
     const name = `sim.${tenant}.${key}`;
     this.#trace(() => `answer ${script.op}: ok ${diary}`);
@@ -139,7 +161,7 @@ export class Workload {
     const versions = fold.records.get(name)?.slice(isShortLived(key) ? 0 : -1) ?? [];
     if (!versions.some((version) => fold.state(version).diary.includes(op)))
       this.#report("answered only after the commit", `${op} of ${name} is answered and not committed`);
-    this.#answered(record, `ok ${diary}`);
+    this.#answered(record, isPrivate(key) ? `ok ${balance}` : `ok ${diary}`);
     for (const { acked } of [this.#all, this.#knowledge(client)]) {
       const ops = acked.get(name);
       if (ops === undefined) acked.set(name, [op]);
@@ -151,6 +173,8 @@ export class Workload {
     if (isShortLived(record.op.key)) return void (record.answer ??= answer); // its key ends with the record
     if (record.answer === "dead") record.answer = undefined; // a defect is not remembered: the repeat is tried again
     if (answer === "dead" && record.answer !== undefined && this.#diedFirst(record)) return;
+    // What is in the dead letters may have its effect later.
+    if (record.answer === undefined && answer !== "dead") record.endedAt = ++this.#moment;
     record.answer ??= answer;
     if (record.answer !== answer)
       this.#report("one consistent answer", `${record.op.script.op}: ${answer}, before: ${record.answer}`);
@@ -219,6 +243,7 @@ export class Workload {
     });
     const own = this.#knowledge(client);
     const [allBefore, ownBefore] = [snapshot(this.#all), snapshot(own)];
+    const startedAt = ++this.#moment;
     let result;
     try {
       result = await client.read("sim", SimStateSchema, { tenant, key });
@@ -228,6 +253,8 @@ export class Workload {
     }
     this.reads++;
     const { state, revision, asOfMs } = result;
+    if (isPrivate(key) && asOfMs === undefined)
+      this.readings.push({ tenant, key, startedAt, endedAt: ++this.#moment, balance: state?.balance });
     const where = asOfMs === undefined ? "its owner" : "the bucket";
     this.#trace(() => `read ${name} from ${where}: revision ${revision}, ${state?.diary.join(" ")}`);
     this.#checkCommitted(name, revision, state?.diary ?? []);
