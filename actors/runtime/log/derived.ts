@@ -30,6 +30,8 @@ export interface DerivedOptions {
   readonly signal: AbortSignal;
   /** True while the committed record still has this timer armed. */
   readonly isArmed: (schedule: Schedule) => boolean;
+  /** Dead letters, and all that was derived with them, are stored: the watermark may say so. */
+  readonly onLettersStored: () => void;
 }
 
 interface WaitingSchedule {
@@ -54,6 +56,8 @@ export class Derived {
   #inFlight = 0;
   #schedules: WaitingSchedule[] = [];
   #timer: TimerHandle | undefined;
+  /** Dead letters were derived since the last time that nothing was open. */
+  #hasLetters = false;
 
   constructor(options: DerivedOptions) {
     this.#options = options;
@@ -91,6 +95,7 @@ export class Derived {
     ];
     const count = messages.length + schedules.length + tasks.length - away.length;
     if (count === 0) return;
+    this.#hasLetters ||= deadLetters.length > 0;
     this.#open.set(sequence, (this.#open.get(sequence) ?? 0) + count);
     for (const message of messages) this.#queue.push({ sequence, message });
     const { clock } = this.#options;
@@ -164,6 +169,9 @@ export class Derived {
     const left = (this.#open.get(sequence) ?? 0) - 1;
     if (left > 0) this.#open.set(sequence, left);
     else this.#open.delete(sequence);
+    if (!this.#hasLetters || this.#open.size > 0) return;
+    this.#hasLetters = false;
+    this.#options.onLettersStored();
   }
 
   /** Tasks of one queue travel together: with every message synced, messages are what costs. */

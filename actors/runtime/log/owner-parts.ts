@@ -66,9 +66,22 @@ export function ownerParts(options: LogOwnerOptions, claimed: Claimed, hooks: Ow
   const guard = new CrashGuard(options.workerId, claimed.streams, claimed.takeovers, claimed.poison);
   const ackedMark = () => claimed.recordMark.revision;
   const store = new RecordStore({ ...base, ackedMark, onLoaded });
-  const derived = new Derived({ ...base, isArmed: (schedule) => isArmed(store, schedule) });
+  const derived = new Derived({
+    ...base,
+    isArmed: (schedule) => isArmed(store, schedule),
+    onLettersStored: () => records.wake(),
+  });
   const storedThrough = (last: number) => Math.min(last, derived.storedThrough(last));
   const mark = claimed.recordMark;
+  const records = new RecordProjector({
+    ...base,
+    mark,
+    onError,
+    store,
+    lastCommit,
+    storedThrough,
+    onProjected,
+  });
   const incarnation = ([...claimed.streams.values()][0]?.createdAtMs ?? 0).toString(36);
   return {
     queue: new InputQueue(claimed.positions),
@@ -76,7 +89,7 @@ export function ownerParts(options: LogOwnerOptions, claimed: Claimed, hooks: Ow
     store,
     derived,
     local: runner && new LocalTasks({ runner, clock, topology, push }),
-    records: new RecordProjector({ ...base, mark, onError, store, lastCommit, storedThrough, onProjected }),
+    records,
     events: new EventProjector({ ...base, mark: claimed.eventMark, onError, lastCommit }),
     applier: new Applier({
       topology,

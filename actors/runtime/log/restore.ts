@@ -26,6 +26,7 @@ export async function restoreLog(
       if (sequence > recordMark.logSequence) store.markDirty(record, sequence);
     }
     if (sequence > eventMark.logSequence) events.add(sequence, commit.events);
+    if (sequence <= recordMark.replaySequence) return; // stored: a letter may have been dealt with since
     const { tasks, schedules, deadLetters } = commit;
     if (tasks.length + schedules.length + deadLetters.length > 0) causes.push({ sequence, commit });
   });

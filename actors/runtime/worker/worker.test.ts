@@ -161,6 +161,23 @@ describe("a worker", () => {
     expect((await system.call(method.deposit, "a", { amount: 1n })).message).toMatchObject({ balance: 12n });
   });
 
+  it("does not bring back a dead letter that was dealt with", async () => {
+    const system = createSystem();
+    const first = system.worker("w1");
+    await ready(system, first.worker);
+    await system.call(method.open, "a", { amount: 1n });
+    await expect(system.call(method.break, "a", { amount: 1n })).rejects.toMatchObject({ kind: "defect" });
+    await system.clock.pass(2_000);
+    const letters = () => system.finish(system.client.listDeadLetters(undefined, 10));
+    const [letter] = await letters();
+    expect(await system.finish(system.client.discardDeadLetter(letter?.id ?? ""))).toBe(true);
+    await system.clock.pass(121_000); // by then the server has forgotten its id
+    system.nats.crash(first.bus);
+    await ready(system, system.worker("w2").worker);
+    await system.clock.pass(2_000);
+    expect(await letters()).toEqual([]);
+  });
+
   it("shares the logs among the workers that live", async () => {
     const system = createSystem();
     const first = system.worker("w1");
