@@ -5,7 +5,7 @@ import type { Rpc, ScriptInit } from "./diary-actor.ts";
 import type { Ending as StoreEnding } from "./epilogue.ts";
 import { planFaults, type Fault } from "./plan-faults.ts";
 import { OpsPlan } from "./plan-ops.ts";
-import { planShortLived } from "./plan-short-lived.ts";
+import { isShortLived, planShortLived } from "./plan-short-lived.ts";
 import { planPrivate } from "./private-keys.ts";
 
 /** A command of the schedule; its op is its request id. */
@@ -104,6 +104,8 @@ export interface Plan {
   readonly eventsCopiedMs: number | undefined;
   /** It is watched until every log has written down its positions, and on. */
   readonly isHeardOut: boolean;
+  /** At the end everything ends and starts again. */
+  readonly isRestarted: boolean;
   /** From here on nothing goes wrong any more. */
   readonly healMs: number;
 }
@@ -128,6 +130,9 @@ const TIMERS_LOST_RATE = 0.02;
 const EVENTS_COPIED_RATE = 0.03;
 /** Schedules, of those whose idle logs soon write down what they have passed, that are watched behind their end. */
 const HEARD_OUT_RATE = 0.2;
+/** Schedules at whose end everything is started again; those with poison are the ones that leave most behind. */
+const RESTARTED_RATE = 0.03;
+const RESTARTED_WITH_POISON_RATE = 0.2;
 /** Schedules with two builds. */
 const SKEW_RATE = 0.06;
 /** Schedules in which a chain of messages soon is too long. */
@@ -137,12 +142,18 @@ const WATCHES_RATE = 0.3;
 
 /** Draws a schedule. The same seed gives the same one. */
 export function drawPlan(seed: number): Plan {
-  const plan = withPrivate(losingTimers(drawUsual(seed)));
+  const usual = withPrivate(losingTimers(drawUsual(seed)));
+  // A repeat that was answered from memory is read again: where its record has gone meanwhile it has its effects again.
+  const mayDiffer = usual.ops.some((op) => op.type === "call" && isShortLived(op.key));
+  const rate = usual.ops.some(({ type }) => type === "poison") ? RESTARTED_WITH_POISON_RATE : RESTARTED_RATE;
+  const isRestarted = !mayDiffer && usual.ending === undefined && new Dice(seed, "restart").chance(rate);
+  const plan = { ...usual, isRestarted };
   const dice = new Dice(seed, "late");
   const isRestless = plan.limits.idlePositionMs !== 1_000 || plan.skew !== undefined;
   const isCopied = dice.chance(EVENTS_COPIED_RATE);
   const isHeardOut = dice.chance(HEARD_OUT_RATE) && !isRestless;
-  if (!isCopied || plan.skew !== undefined || plan.ending !== undefined) return { ...plan, isHeardOut };
+  if (!isCopied || plan.skew !== undefined || plan.ending !== undefined || isRestarted)
+    return { ...plan, isHeardOut };
   // Who takes a projection over does not know what was told before: only a calm system drops all copies.
   const calm = { faults: [], rates: { delayMsMax: plan.rates.delayMsMax ?? 0 }, skewMsMax: 0 };
   return { ...plan, ...calm, isHeardOut, eventsCopiedMs: dice.integer(700, plan.healMs) };
@@ -195,6 +206,7 @@ function drawUsual(seed: number): Plan {
     timersLostMs: undefined,
     eventsCopiedMs: undefined,
     isHeardOut: false,
+    isRestarted: false,
     logs: hasKillers ? dice.pick([2, 3]) : dice.pick([1, 2, 2, 3]),
     analyticsLogs: dice.pick([1, 1, 2]),
     replicas: dice.pick([1, 3]),

@@ -224,4 +224,25 @@ export const RARE_PLANTS: readonly Plant[] = [
           kept.kept = message;
           call.resolve({ message, replayed });`,
   ),
+  planted(
+    "J18",
+    "a-takeover-brings-letters-back",
+    "log/restore.ts",
+    "if (sequence <= recordMark.replaySequence) return;",
+    "",
+  ),
+  planted(
+    "J18",
+    "a-takeover-asks-for-finished-tasks-again",
+    "log/restore.ts",
+    "commit.tasks.filter((task) => isOpen(store, task))",
+    "commit.tasks.slice()",
+  ),
+  planted(
+    "J18",
+    "a-takeover-arms-what-has-fired",
+    "log/restore.ts",
+    "commit.schedules.filter((schedule) => isArmed(store, schedule))",
+    "commit.schedules.slice()",
+  ),
 ];

@@ -10,6 +10,7 @@ import { historyHash } from "./history.ts";
 import { Observer } from "./observer.ts";
 import { Oracle } from "./oracle.ts";
 import { drawPlan, type Plan } from "./plan.ts";
+import { Restart } from "./restart.ts";
 import { type Member, System } from "./system.ts";
 import { VirtualTime } from "./virtual-time.ts";
 import { Watchers } from "./watchers.ts";
@@ -73,6 +74,7 @@ class Schedule {
   readonly #watchers: Watchers;
   readonly #oracle: Oracle;
   readonly #epilogue: Epilogue;
+  readonly #restart: Restart;
   readonly #isTraced: boolean;
   readonly #isHashed: boolean;
   readonly #trace: string[] = [];
@@ -111,6 +113,7 @@ class Schedule {
     const parts = { plan, system: this.#system, observer: this.#observer, workload: this.#workload, report };
     this.#oracle = new Oracle(parts);
     this.#epilogue = new Epilogue({ ...parts, dice: new Dice(plan.seed, "ending") });
+    this.#restart = new Restart({ ...parts, dice: new Dice(plan.seed, "restarting") });
   }
 
   run(): ScheduleResult {
@@ -228,8 +231,12 @@ class Schedule {
     const gap = missing();
     if (gap !== undefined) this.#report("watches have no gap and no repeat", gap);
     this.#note(() => `judged by ${process.name}`);
-    const { ending, isHeardOut } = this.#plan;
+    const { ending, isHeardOut, isRestarted } = this.#plan;
     if (isHeardOut) await this.#hearOut();
+    if (isRestarted) {
+      this.#note(() => "at last: everything starts again");
+      await this.#restart.run(member);
+    }
     if (ending !== undefined) {
       this.#note(() => `at last: ${ending}`);
       await this.#epilogue.run(ending, member);

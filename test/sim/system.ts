@@ -175,6 +175,17 @@ export class System {
     this.isDamaged = true;
   }
 
+  /** Every process ends. @param isStopped whether the next one is told before */
+  async endAll(isStopped: () => boolean): Promise<void> {
+    const alive = this.#members.filter(({ process }) => process.isAlive);
+    const stops = alive.filter(isStopped).map((member) => {
+      member.isStopping = true;
+      return member.stop();
+    });
+    await Promise.all(stops);
+    for (const { process } of alive) process.crash();
+  }
+
   /** Ends everything, so that nothing of the schedule outlives it. */
   close(): void {
     for (const { process } of this.#members) process.crash();
