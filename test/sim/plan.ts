@@ -104,6 +104,8 @@ export interface Plan {
   readonly eventsCopiedMs: number | undefined;
   /** It is watched until every log has written down its positions, and on. */
   readonly isHeardOut: boolean;
+  /** When a tenant that has nothing asks for what is others'. */
+  readonly strangersMs: readonly number[];
   /** At the end everything ends and starts again. */
   readonly isRestarted: boolean;
   /** From here on nothing goes wrong any more. */
@@ -133,6 +135,8 @@ const HEARD_OUT_RATE = 0.2;
 /** Schedules at whose end everything is started again; those with poison are the ones that leave most behind. */
 const RESTARTED_RATE = 0.03;
 const RESTARTED_WITH_POISON_RATE = 0.2;
+/** Schedules with a tenant that asks for what is others'. */
+const STRANGERS_RATE = 0.1;
 /** Schedules with two builds. */
 const SKEW_RATE = 0.06;
 /** Schedules in which a chain of messages soon is too long. */
@@ -147,7 +151,7 @@ export function drawPlan(seed: number): Plan {
   const mayDiffer = usual.ops.some((op) => op.type === "call" && isShortLived(op.key));
   const rate = usual.ops.some(({ type }) => type === "poison") ? RESTARTED_WITH_POISON_RATE : RESTARTED_RATE;
   const isRestarted = !mayDiffer && usual.ending === undefined && new Dice(seed, "restart").chance(rate);
-  const plan = { ...usual, isRestarted };
+  const plan = { ...usual, isRestarted, strangersMs: isRestarted ? [] : drawStrangers(usual) };
   const dice = new Dice(seed, "late");
   const isRestless = plan.limits.idlePositionMs !== 1_000 || plan.skew !== undefined;
   const isCopied = dice.chance(EVENTS_COPIED_RATE);
@@ -157,6 +161,11 @@ export function drawPlan(seed: number): Plan {
   // Who takes a projection over does not know what was told before: only a calm system drops all copies.
   const calm = { faults: [], rates: { delayMsMax: plan.rates.delayMsMax ?? 0 }, skewMsMax: 0 };
   return { ...plan, ...calm, isHeardOut, eventsCopiedMs: dice.integer(700, plan.healMs) };
+}
+
+function drawStrangers({ seed, healMs }: Plan): readonly number[] {
+  const dice = new Dice(seed, "strangers");
+  return dice.chance(STRANGERS_RATE) ? [dice.integer(400, healMs), healMs + 300] : [];
 }
 
 function withPrivate(plan: Plan): Plan {
@@ -207,6 +216,7 @@ function drawUsual(seed: number): Plan {
     eventsCopiedMs: undefined,
     isHeardOut: false,
     isRestarted: false,
+    strangersMs: [],
     logs: hasKillers ? dice.pick([2, 3]) : dice.pick([1, 2, 2, 3]),
     analyticsLogs: dice.pick([1, 1, 2]),
     replicas: dice.pick([1, 3]),

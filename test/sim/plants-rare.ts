@@ -245,4 +245,27 @@ export const RARE_PLANTS: readonly Plant[] = [
     "commit.schedules.filter((schedule) => isArmed(store, schedule))",
     "commit.schedules.slice()",
   ),
+  planted(
+    "I10",
+    "a-history-of-all-tenants",
+    "client/event-hub.ts",
+    'const filter = topology.event(tenant, kind, key, ">");',
+    'const filter = topology.event(tenant && "*", kind, key, ">");',
+  ),
+  planted(
+    "I10",
+    "a-scan-by-the-beginning-of-a-tenant",
+    "client/client-reads.ts",
+    `const held = await bus.subjects(actors, topology.record(kind, tenant, "*"));
+    const subjects = [...held.keys()].filter((subject) => subject.startsWith(start)).sort();`,
+    `const held = await bus.subjects(actors, topology.record(kind, "*", "*"));
+    const subjects = [...held.keys()].filter((subject) => subject.startsWith(start.slice(0, -1))).sort();`,
+  ),
+  planted(
+    "I10",
+    "dead-letters-of-all-tenants",
+    "client/client-dead-letters.ts",
+    'topology.dead("*", tenant ?? "*", "*", "*")',
+    'topology.dead("*", tenant && "*", "*", "*")',
+  ),
 ];

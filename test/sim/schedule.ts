@@ -12,6 +12,7 @@ import { Oracle } from "./oracle.ts";
 import { drawPlan, type Plan } from "./plan.ts";
 import { Restart } from "./restart.ts";
 import { type Member, System } from "./system.ts";
+import { Strangers } from "./strangers.ts";
 import { VirtualTime } from "./virtual-time.ts";
 import { Watchers } from "./watchers.ts";
 import { Workload } from "./workload.ts";
@@ -75,6 +76,7 @@ class Schedule {
   readonly #oracle: Oracle;
   readonly #epilogue: Epilogue;
   readonly #restart: Restart;
+  readonly #strangers: Strangers;
   readonly #isTraced: boolean;
   readonly #isHashed: boolean;
   readonly #trace: string[] = [];
@@ -92,6 +94,7 @@ class Schedule {
     const onDoubt = (member: Member) => this.#workload.readAll(member, plan.tenants, plan.keys);
     this.#system = new System(plan, this.#time, { trace, report, onClient, onDoubt });
     this.#observer = new Observer(this.#system.nats, this.#system.topology, this.#time.clock(), report);
+    this.#strangers = new Strangers(plan, report);
     this.#watchers = new Watchers(plan, this.#observer, new Dice(plan.seed, "watchers"), report);
     this.#workload = new Workload(
       this.#system,
@@ -117,13 +120,14 @@ class Schedule {
   }
 
   run(): ScheduleResult {
-    const { ops, faults, healMs, timersLostMs, eventsCopiedMs } = this.#plan;
+    const { ops, faults, healMs, timersLostMs, eventsCopiedMs, strangersMs } = this.#plan;
     this.#system.start();
     for (const op of ops) this.#time.setTimer(() => this.#workload.start(op), op.atMs);
     for (const fault of faults) this.#time.setTimer(() => this.#system.apply(fault), fault.atMs);
     if (timersLostMs !== undefined) this.#time.setTimer(() => void this.#observer.loseTimers(), timersLostMs);
     if (eventsCopiedMs !== undefined)
       this.#time.setTimer(() => void this.#observer.copyEvents(), eventsCopiedMs);
+    for (const ms of strangersMs) this.#time.setTimer(() => this.#lookStrangely(), ms);
     this.#time.setTimer(() => this.#heal(), healMs);
     const onRejection = (reason: unknown) =>
       this.#report(
@@ -139,6 +143,10 @@ class Schedule {
       process.off("unhandledRejection", onRejection);
     }
     return this.#result();
+  }
+
+  #lookStrangely(): void {
+    for (const member of this.#system.clients()) void this.#strangers.look(member);
   }
 
   close(): void {
