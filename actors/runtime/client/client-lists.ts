@@ -43,17 +43,29 @@ const PAGES_AHEAD_MAX = 8;
 /** Pages looked at per round and log while a cursor deep in the list is searched. */
 const PROBES = 8;
 const TRIM_TIMEOUT_MS = 10_000;
+/** Trims that may overtake one walk while it reads what the one before has moved. */
+const TRIMS_MEANWHILE_MAX = 8;
 
 /** One log's part of a list: its pages are walked from the newest to the oldest. */
 interface Walk {
   readonly log: number;
   /** Newest first; entries of all pages read so far that were not given out. */
-  entries: ListEntry[];
+  readonly entries: ListEntry[];
   /** The next page to read; below the first one the log is at its end. */
   page: number;
   /** The oldest page that there is. */
   first: number;
   pagesAhead: number;
+  /** Entries that it has met: where pages are trimmed meanwhile, what moves on is met again. */
+  readonly known: Set<string>;
+}
+
+/** A page to read. */
+interface WantedPage {
+  readonly log: number;
+  readonly page: number;
+  /** It may have taken over entries of pages that are gone: its owner knows before the bucket does. */
+  readonly isOldest?: boolean;
 }
 
 /** Walks the pages that the owners keep of a tenant's lists, merged over the logs, newest first. */
@@ -101,9 +113,10 @@ export class ClientLists {
     const walks = await Promise.all(
       logs.map(async (log): Promise<Walk> => {
         const head = await this.#readHead(tenant, name, log);
-        if (head === undefined) return { log, entries: [], page: -1, first: 0, pagesAhead: 1 };
-        const { entries, page, first } = head;
-        return { log, entries: sorted(entries, after), page: page - 1, first, pagesAhead: 1 };
+        const { entries = [], page = 0, first = 0 } = head ?? {};
+        const walk: Walk = { log, entries: [], page: page - 1, first, pagesAhead: 1, known: new Set() };
+        meet(walk, entries, after);
+        return walk;
       }),
     );
     if (after !== undefined) await this.#seek(tenant, name, walks, after);
@@ -149,25 +162,38 @@ export class ClientLists {
     for (let left = thin; left.length > 0; left = left.filter(isThin)) {
       const wanted = left.flatMap((walk) => {
         const count = Math.min(walk.pagesAhead, walk.page + 1 - walk.first);
-        return Array.from({ length: count }, (_, index) => ({
-          walk,
-          log: walk.log,
-          page: walk.page - index,
-        }));
+        return Array.from({ length: count }, (_, index) => {
+          const page = walk.page - index;
+          return { walk, log: walk.log, page, isOldest: page === walk.first };
+        });
       });
       const pages = await this.#readPages(tenant, name, wanted);
       for (const [index, { walk, page }] of wanted.entries()) {
         const found = pages[index];
-        if (found === undefined) walk.page = walk.first - 1; // trimmed meanwhile, and with it all older ones
-        else if (walk.page === page) {
-          walk.entries.push(...sorted(found.entries, after));
+        if (walk.page !== page) continue;
+        if (found === undefined) await this.#takeMoved(tenant, name, walk, after);
+        else {
+          meet(walk, found.entries, after);
           walk.page = page - 1;
         }
       }
       for (const walk of left) {
-        walk.entries.sort(newestFirst);
         walk.pagesAhead = Math.min(walk.pagesAhead * 2, PAGES_AHEAD_MAX);
       }
+    }
+  }
+
+  /** A page was trimmed meanwhile, and with it all older ones: what stays is on the one that is the oldest now. */
+  async #takeMoved(tenant: string, name: string, walk: Walk, after: ListCursor | undefined): Promise<void> {
+    walk.page = walk.first - 1;
+    for (let trims = 0; trims < TRIMS_MEANWHILE_MAX; trims++) {
+      const head = await this.#readHead(tenant, name, walk.log);
+      if (head === undefined || head.first === head.page) return;
+      const [oldest] = await this.#readPages(tenant, name, [
+        { log: walk.log, page: head.first, isOldest: true },
+      ]);
+      if (oldest === undefined) continue; // trimmed as well
+      return meet(walk, oldest.entries, after);
     }
   }
 
@@ -184,7 +210,10 @@ export class ClientLists {
     if (head === undefined) return [];
     const from = Math.max(fromPage, head.first);
     const count = Math.max(0, Math.min(countMax, head.page - from));
-    const wanted = Array.from({ length: count }, (_, index) => ({ log, page: from + index }));
+    const wanted = Array.from({ length: count }, (_, index) => {
+      const page = from + index;
+      return { log, page, isOldest: page === head.first };
+    });
     const pages = count === 0 ? [] : await this.#readPages(tenant, name, wanted);
     const end = pages.indexOf(undefined); // trimmed meanwhile
     const full = pages.slice(0, end < 0 ? count : end).filter((page) => page !== undefined);
@@ -229,11 +258,14 @@ export class ClientLists {
     return record && decode(ListPageSchema, record.state);
   }
 
-  /** Closed pages hardly change: from the bucket, and from the owner only what is not there yet. */
+  /**
+   * Closed pages do not change but for the oldest of a list that is trimmed: from the bucket, and from the owner only
+   * that one and what is not there yet.
+   */
   async #readPages(
     tenant: string,
     name: string,
-    wanted: readonly { readonly log: number; readonly page: number }[],
+    wanted: readonly WantedPage[],
   ): Promise<readonly (ListPage | undefined)[]> {
     const { bus, topology, reader } = this.#options;
     const keys = wanted.map(({ log, page }) => pageKey(name, log, page));
@@ -241,8 +273,9 @@ export class ClientLists {
     const found = await bus.lastMany(topology.streams.actors, subjects);
     const group = topology.groupOf(LIST_KIND);
     return Promise.all(
-      wanted.map(async ({ log }, index) => {
-        const bytes = found.get(subjects[index] ?? "")?.data;
+      wanted.map(async ({ log, page, isOldest }, index) => {
+        const isFixed = page === 0 || isOldest !== true;
+        const bytes = isFixed ? found.get(subjects[index] ?? "")?.data : undefined;
         const record =
           decodeRecord(bytes) ?? (await reader.read(group, log, LIST_KIND, tenant, keys[index] ?? "")).record;
         return record && decode(ListPageSchema, record.state);
@@ -278,8 +311,15 @@ function isBehind(entry: ListEntry, after: ListCursor): boolean {
   return createdMs < after.createdMs || (createdMs === after.createdMs && entry.id < after.id);
 }
 
-function sorted(entries: readonly ListEntry[], after: ListCursor | undefined): ListEntry[] {
-  return entries.filter((entry) => after === undefined || isBehind(entry, after)).sort(newestFirst);
+/** Adds those entries that are behind the cursor and new to the walk. */
+function meet({ entries, known }: Walk, found: readonly ListEntry[], after: ListCursor | undefined): void {
+  for (const entry of found) {
+    const name = `${entry.createdMs} ${entry.id}`;
+    if ((after !== undefined && !isBehind(entry, after)) || known.has(name)) continue;
+    known.add(name);
+    entries.push(entry);
+  }
+  entries.sort(newestFirst);
 }
 
 function newestOf(walks: readonly Walk[]): Walk | undefined {

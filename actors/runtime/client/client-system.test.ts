@@ -137,6 +137,25 @@ it("takes entries from the oldest pages of a list: what stays moves on, and pagi
   expect(await finish(client.tenantsOf("orders"))).toEqual([]);
 }, 30_000);
 
+it("misses nothing that a trim has moved, before the bucket knows of it", async () => {
+  const setup = await clientAndWorker();
+  const { client, clock, finish, open } = setup;
+  for (let first = 0; first < 300; first += 50) {
+    await finish(Promise.all(Array.from({ length: 50 }, (_, index) => open(`c-${first + index}`))));
+    await clock.pass(10);
+  }
+  await clock.pass(1_000);
+  const all = await listed(setup, 500);
+  const gone = new Set<string>();
+  for (let log = 0; log < 4; log++) {
+    const [oldest] = await finish(client.oldestPages("demo", "accounts", log, 0, 1));
+    const ids = (oldest?.entries ?? []).map(({ id }) => id).slice(0, 3);
+    for (const id of ids) gone.add(id);
+    await finish(client.trimList("demo", "accounts", log, { page: 0, ids }));
+  }
+  expect(await listed(setup, 500)).toEqual(all.filter((id) => !gone.has(id)));
+}, 30_000);
+
 it("empties a list but for its open pages, and goes on with it", async () => {
   const setup = await clientAndWorker();
   const { client, clock, finish, open } = setup;
