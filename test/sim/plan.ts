@@ -1,5 +1,6 @@
 import type { FaultRates } from "../../actors/runtime/bus/bus-memory.ts";
 import type { LIMITS } from "../../actors/runtime/limits.ts";
+import { planArchive } from "./archive.ts";
 import { Dice } from "./dice.ts";
 import type { Rpc, ScriptInit } from "./diary-actor.ts";
 import type { Ending as StoreEnding } from "./epilogue.ts";
@@ -104,6 +105,8 @@ export interface Plan {
   readonly eventsCopiedMs: number | undefined;
   /** It is watched until every log has written down its positions, and on. */
   readonly isHeardOut: boolean;
+  /** When somebody takes from lists what may leave them; empty: never. */
+  readonly trimsMs: readonly number[];
   /** When a tenant that has nothing asks for what is others'. */
   readonly strangersMs: readonly number[];
   /** At the end everything ends and starts again. */
@@ -135,6 +138,8 @@ const HEARD_OUT_RATE = 0.2;
 /** Schedules at whose end everything is started again; those with poison are the ones that leave most behind. */
 const RESTARTED_RATE = 0.03;
 const RESTARTED_WITH_POISON_RATE = 0.2;
+/** Schedules with lists that are trimmed. */
+const ARCHIVE_RATE = 0.06;
 /** Schedules with a tenant that asks for what is others'. */
 const STRANGERS_RATE = 0.1;
 /** Schedules with two builds. */
@@ -146,7 +151,7 @@ const WATCHES_RATE = 0.3;
 
 /** Draws a schedule. The same seed gives the same one. */
 export function drawPlan(seed: number): Plan {
-  const usual = withPrivate(losingTimers(drawUsual(seed)));
+  const usual = withArchive(withPrivate(losingTimers(drawUsual(seed))));
   // A repeat that was answered from memory is read again: where its record has gone meanwhile it has its effects again.
   const mayDiffer = usual.ops.some((op) => op.type === "call" && isShortLived(op.key));
   const rate = usual.ops.some(({ type }) => type === "poison") ? RESTARTED_WITH_POISON_RATE : RESTARTED_RATE;
@@ -161,6 +166,11 @@ export function drawPlan(seed: number): Plan {
   // Who takes a projection over does not know what was told before: only a calm system drops all copies.
   const calm = { faults: [], rates: { delayMsMax: plan.rates.delayMsMax ?? 0 }, skewMsMax: 0 };
   return { ...plan, ...calm, isHeardOut, eventsCopiedMs: dice.integer(700, plan.healMs) };
+}
+
+function withArchive(plan: Plan): Plan {
+  const dice = new Dice(plan.seed, "archive");
+  return dice.chance(ARCHIVE_RATE) ? { ...plan, ...planArchive(dice, plan) } : plan;
 }
 
 function drawStrangers({ seed, healMs }: Plan): readonly number[] {
@@ -217,6 +227,7 @@ function drawUsual(seed: number): Plan {
     isHeardOut: false,
     isRestarted: false,
     strangersMs: [],
+    trimsMs: [],
     logs: hasKillers ? dice.pick([2, 3]) : dice.pick([1, 2, 2, 3]),
     analyticsLogs: dice.pick([1, 1, 2]),
     replicas: dice.pick([1, 3]),

@@ -268,4 +268,32 @@ export const RARE_PLANTS: readonly Plant[] = [
     'topology.dead("*", tenant ?? "*", "*", "*")',
     'topology.dead("*", tenant && "*", "*", "*")',
   ),
+  planted(
+    "list",
+    "a-trim-takes-what-stays",
+    "log/lists.ts",
+    "following.entries = [...kept, ...following.entries];",
+    "following.entries = [...following.entries];",
+  ),
+  planted(
+    "list",
+    "a-repeated-trim-takes-the-next-page",
+    "log/lists.ts",
+    "const isOldest = open.first === trim.page && trim.page < open.page;",
+    "const isOldest = trim.page < open.page;",
+  ),
+  planted(
+    "list",
+    "a-walk-ends-where-a-page-was-trimmed",
+    "client/client-lists.ts",
+    "if (found === undefined) await this.#takeMoved(tenant, name, walk, after);",
+    "if (found === undefined) walk.page = walk.first - 1;",
+  ),
+  planted(
+    "list",
+    "a-bucket-that-lags-has-the-oldest-page",
+    "client/client-lists.ts",
+    "const isFixed = page === 0 || isOldest !== true;",
+    "const isFixed = page === 0 || isOldest !== undefined;",
+  ),
 ];

@@ -2,6 +2,7 @@ import { SimStateSchema } from "../../proto/gen/tradewind/actors/sim/v1/sim_acto
 import { sleep } from "../../platform/clock.ts";
 import { LIMITS } from "../../actors/runtime/limits.ts";
 import { CallError } from "../../actors/runtime/client.ts";
+import { Archive, leavesList } from "./archive.ts";
 import { Dice } from "./dice.ts";
 import { LIST } from "./diary-actor.ts";
 import { Epilogue } from "./epilogue.ts";
@@ -77,6 +78,7 @@ class Schedule {
   readonly #epilogue: Epilogue;
   readonly #restart: Restart;
   readonly #strangers: Strangers;
+  readonly #archive: Archive;
   readonly #isTraced: boolean;
   readonly #isHashed: boolean;
   readonly #trace: string[] = [];
@@ -95,6 +97,7 @@ class Schedule {
     this.#system = new System(plan, this.#time, { trace, report, onClient, onDoubt });
     this.#observer = new Observer(this.#system.nats, this.#system.topology, this.#time.clock(), report);
     this.#strangers = new Strangers(plan, report);
+    this.#archive = new Archive(plan, this.#system, report);
     this.#watchers = new Watchers(plan, this.#observer, new Dice(plan.seed, "watchers"), report);
     this.#workload = new Workload(
       this.#system,
@@ -120,13 +123,14 @@ class Schedule {
   }
 
   run(): ScheduleResult {
-    const { ops, faults, healMs, timersLostMs, eventsCopiedMs, strangersMs } = this.#plan;
+    const { ops, faults, healMs, timersLostMs, eventsCopiedMs, strangersMs, trimsMs } = this.#plan;
     this.#system.start();
     for (const op of ops) this.#time.setTimer(() => this.#workload.start(op), op.atMs);
     for (const fault of faults) this.#time.setTimer(() => this.#system.apply(fault), fault.atMs);
     if (timersLostMs !== undefined) this.#time.setTimer(() => void this.#observer.loseTimers(), timersLostMs);
     if (eventsCopiedMs !== undefined)
       this.#time.setTimer(() => void this.#observer.copyEvents(), eventsCopiedMs);
+    for (const ms of trimsMs) this.#time.setTimer(() => this.#trim(), ms);
     for (const ms of strangersMs) this.#time.setTimer(() => this.#lookStrangely(), ms);
     this.#time.setTimer(() => this.#heal(), healMs);
     const onRejection = (reason: unknown) =>
@@ -143,6 +147,12 @@ class Schedule {
       process.off("unhandledRejection", onRejection);
     }
     return this.#result();
+  }
+
+  #trim(): void {
+    // What is not answered is tried again by the next one.
+    for (const { client } of this.#system.clients())
+      if (client) this.#archive.work(client).catch(() => undefined);
   }
 
   #lookStrangely(): void {
@@ -225,10 +235,11 @@ class Schedule {
     const { client, process } = member;
     if (client === undefined) return;
     this.#oracle.judge();
+    if (this.#plan.trimsMs.length > 0) await this.#retried(member, () => this.#archive.finish(member));
     for (const tenant of this.#plan.tenants) {
       const page = await this.#retried(member, () => client.list(tenant, LIST, undefined, 1_000, () => true));
       const listed = page.entries.map(({ id }) => id).toSorted();
-      const expected = this.#oracle.listed(tenant);
+      const expected = this.#oracle.listed(tenant).filter((id) => !leavesList(id) || listed.includes(id));
       if (listed.join() !== expected.join())
         this.#report("lists are complete", `${tenant}: ${listed.join(" ")} instead of ${expected.join(" ")}`);
       await this.#checkReads(member, tenant);

@@ -40,7 +40,7 @@ it(
   async () => {
     const report = await simulate("--plants", "--seeds", "1000");
     for (const { name } of PLANTS)
-      expect(report).toMatch(new RegExp(`^(J\\d+|I\\d+|skew) +${name} +seed \\d+: `, "m"));
+      expect(report).toMatch(new RegExp(`^(J\\d+|I\\d+|list|skew) +${name} +seed \\d+: `, "m"));
   },
   TIMEOUT_MS,
 );
