@@ -39,6 +39,9 @@ export function isWildcard(filter: string): boolean {
 /** A matcher for several filters; literal ones cost one lookup however many they are. No filter matches everything. */
 export function createMatcher(filters: readonly string[]): (subject: string) => boolean {
   if (filters.length === 0 || filters.includes(">")) return () => true;
+  const [only = ""] = filters;
+  if (filters.length === 1)
+    return isWildcard(only) ? (subject) => matchesSubject(only, subject) : (subject) => subject === only;
   const literals = new Set(filters.filter((filter) => !isWildcard(filter)));
   const wildcards = filters.filter(isWildcard);
   return (subject) =>
