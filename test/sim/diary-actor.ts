@@ -31,6 +31,12 @@ export const simQueue = defineTaskQueue({
   retry: { attemptsMax: 4, delayMsMin: 50, delayMsMax: 400, timeoutMs: 400, deadlineMs: 2_500 },
 });
 
+/** The same with rests so long that they are schedules, and that purges come meanwhile; never given up. */
+export const restingQueue: typeof simQueue = {
+  ...simQueue,
+  retry: { attemptsMax: 12, delayMsMin: 11_000, delayMsMax: 11_000, timeoutMs: 400, deadlineMs: Infinity },
+};
+
 /** List that every opened actor appends itself to. */
 export const LIST = "diaries";
 
@@ -38,6 +44,7 @@ export const LIST = "diaries";
 export interface DiaryWorld {
   /** While true, scripts that throw or kill do so; later they end well. */
   isBroken(): boolean;
+  readonly queue: typeof simQueue;
   /** Ends the process that the handler runs in. */
   kill(): void;
 }
@@ -126,7 +133,7 @@ function play(ctx: Context, script: Script, world: DiaryWorld): string {
   }
   if (script.ttlSeconds > 0) ctx.expireAfter(script.ttlSeconds);
   for (let i = 0; i < script.tasks; i++) {
-    const id = ctx.task(simQueue, { op }, SimActor.method.onTask);
+    const id = ctx.task(world.queue, { op }, SimActor.method.onTask);
     state.tasks[id] = create(SimTaskSchema, { op });
   }
   for (let i = 0; i < script.events; i++) ctx.emit(NotedSchema, { op, count: ++state.events });

@@ -48,6 +48,10 @@ export class Observer {
   readonly deadLetters = new Set<string>();
   /** Tasks whose definite outcome is in INBOX. */
   readonly done = new Set<string>();
+  /** When each event was stored, by `tenant.key.count`; kept where old ones are dropped. */
+  readonly eventTimes = new Map<string, number>();
+  /** Age that an event may have before it is dropped; Infinity: it never is. */
+  eventsAgeMsMax = Infinity;
   readonly #followed = new Map<string, Followed>();
   readonly #nats: MemoryNats;
   readonly #topology: Topology;
@@ -88,6 +92,22 @@ export class Observer {
     const events = await this.bus.range(streams.events, filters.events, 1, COPIES_MAX);
     for (const { subject, data, headers } of events)
       await this.bus.append({ subject, data, headers: { ...headers, [COPY_HEADER]: "1" } });
+  }
+
+  /** True if an event may have been dropped by now. */
+  mayBeDropped(tenant: string, key: string, count: number): boolean {
+    const atMs = this.eventTimes.get(`${tenant}.${key}.${count}`) ?? Infinity;
+    return this.clock.nowMs() - atMs >= this.eventsAgeMsMax;
+  }
+
+  /** An event that was dropped too early; undefined: none. */
+  droppedYoung(): string | undefined {
+    const { streams } = this.#topology;
+    const held = new Set(this.#nats.inspect(streams.events).map((message) => eventPlace(message)));
+    return [...this.eventTimes.keys()].find((place) => {
+      const [tenant = "", key = "", count] = place.split(".");
+      return !held.has(place) && !this.mayBeDropped(tenant, key, Number(count));
+    });
   }
 
   /** What is still missing before everything derived is as the journal says; undefined: nothing. */
@@ -243,6 +263,8 @@ export class Observer {
   #onEvent({ subject, data, headers, sequence }: StoredMessage): void {
     if (headers[COPY_HEADER] !== undefined) return;
     if (subject.startsWith("evmark.")) return this.#onEventMark(subject.slice("evmark.".length), data);
+    if (this.eventsAgeMsMax < Infinity)
+      this.eventTimes.set(eventPlace({ subject, data }) ?? "", this.clock.nowMs());
     const log = this.fold.log(headers["Tw-Log"] ?? "");
     const followed = this.#follow(log.name);
     const expected = log.events[followed.events];
@@ -319,4 +341,12 @@ export class Observer {
       this.#report("each dead letter once", `${subject} is stored twice`);
     this.deadLetters.add(id);
   }
+}
+
+/** `tenant.key.count` of an event of the simulated actor. */
+function eventPlace({ subject, data }: Pick<StoredMessage, "subject" | "data">): string | undefined {
+  const [first, tenant, , key] = subject.split(".");
+  if (first !== "ev") return undefined;
+  const { count = 0 } = JSON.parse(Buffer.from(data).toString()) as { count?: number };
+  return `${tenant}.${key}.${count}`;
 }

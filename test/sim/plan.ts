@@ -105,6 +105,10 @@ export interface Plan {
   readonly eventsCopiedMs: number | undefined;
   /** It is watched until every log has written down its positions, and on. */
   readonly isHeardOut: boolean;
+  /** Tasks that fail rest so long that TASKS is purged meanwhile. */
+  readonly areRestsLong: boolean;
+  /** Events that are older are dropped; undefined: none are. */
+  readonly eventsAgeMsMax: number | undefined;
   /** When somebody takes from lists what may leave them; empty: never. */
   readonly trimsMs: readonly number[];
   /** When a tenant that has nothing asks for what is others'. */
@@ -114,6 +118,18 @@ export interface Plan {
   /** From here on nothing goes wrong any more. */
   readonly healMs: number;
 }
+
+/** What most schedules do without. */
+const NOTHING_SPECIAL = {
+  timersLostMs: undefined,
+  eventsCopiedMs: undefined,
+  isHeardOut: false,
+  isRestarted: false,
+  strangersMs: [],
+  trimsMs: [],
+  areRestsLong: false,
+  eventsAgeMsMax: undefined,
+};
 
 const TENANTS = ["acme", "zeta"];
 /** Schedules in which a worker is paused until another one has its logs, and goes on. */
@@ -138,6 +154,12 @@ const HEARD_OUT_RATE = 0.2;
 /** Schedules at whose end everything is started again; those with poison are the ones that leave most behind. */
 const RESTARTED_RATE = 0.03;
 const RESTARTED_WITH_POISON_RATE = 0.2;
+/** Schedules whose tasks wait through a purge. */
+const LONG_RESTS_RATE = 0.025;
+/** Schedules whose events are dropped when they are old. */
+const EVENTS_DROPPED_RATE = 0.08;
+/** Clocks are nearly right where ages count. */
+const AGE_SKEW_MS_MAX = 50;
 /** Schedules with lists that are trimmed. */
 const ARCHIVE_RATE = 0.06;
 /** Schedules with a tenant that asks for what is others'. */
@@ -151,7 +173,7 @@ const WATCHES_RATE = 0.3;
 
 /** Draws a schedule. The same seed gives the same one. */
 export function drawPlan(seed: number): Plan {
-  const usual = withArchive(withPrivate(losingTimers(drawUsual(seed))));
+  const usual = withLongRests(withArchive(withPrivate(losingTimers(drawUsual(seed)))));
   // A repeat that was answered from memory is read again: where its record has gone meanwhile it has its effects again.
   const mayDiffer = usual.ops.some((op) => op.type === "call" && isShortLived(op.key));
   const rate = usual.ops.some(({ type }) => type === "poison") ? RESTARTED_WITH_POISON_RATE : RESTARTED_RATE;
@@ -162,7 +184,7 @@ export function drawPlan(seed: number): Plan {
   const isCopied = dice.chance(EVENTS_COPIED_RATE);
   const isHeardOut = dice.chance(HEARD_OUT_RATE) && !isRestless;
   if (!isCopied || plan.skew !== undefined || plan.ending !== undefined || isRestarted)
-    return { ...plan, isHeardOut };
+    return droppingEvents({ ...plan, isHeardOut });
   // Who takes a projection over does not know what was told before: only a calm system drops all copies.
   const calm = { faults: [], rates: { delayMsMax: plan.rates.delayMsMax ?? 0 }, skewMsMax: 0 };
   return { ...plan, ...calm, isHeardOut, eventsCopiedMs: dice.integer(700, plan.healMs) };
@@ -171,6 +193,20 @@ export function drawPlan(seed: number): Plan {
 function withArchive(plan: Plan): Plan {
   const dice = new Dice(plan.seed, "archive");
   return dice.chance(ARCHIVE_RATE) ? { ...plan, ...planArchive(dice, plan) } : plan;
+}
+
+function withLongRests(plan: Plan): Plan {
+  const dice = new Dice(plan.seed, "rests");
+  if (!dice.chance(LONG_RESTS_RATE)) return plan;
+  return { ...plan, areRestsLong: true, provider: { ...plan.provider, failRate: 0.6, hopelessRate: 0 } };
+}
+
+function droppingEvents(plan: Plan): Plan {
+  const dice = new Dice(plan.seed, "drops");
+  if (plan.ending !== undefined || plan.isRestarted || !dice.chance(EVENTS_DROPPED_RATE)) return plan;
+  const limits = { ...plan.limits, purgeEveryMs: 400, journalPurgeEveryMs: 600 };
+  const skewMsMax = Math.min(plan.skewMsMax, AGE_SKEW_MS_MAX);
+  return { ...plan, limits, skewMsMax, eventsAgeMsMax: dice.pick([1, 100, 800]) };
 }
 
 function drawStrangers({ seed, healMs }: Plan): readonly number[] {
@@ -222,12 +258,7 @@ function drawUsual(seed: number): Plan {
   const plan: Plan = {
     seed,
     isTight: limits.messageBytesMax !== undefined,
-    timersLostMs: undefined,
-    eventsCopiedMs: undefined,
-    isHeardOut: false,
-    isRestarted: false,
-    strangersMs: [],
-    trimsMs: [],
+    ...NOTHING_SPECIAL,
     logs: hasKillers ? dice.pick([2, 3]) : dice.pick([1, 2, 2, 3]),
     analyticsLogs: dice.pick([1, 1, 2]),
     replicas: dice.pick([1, 3]),

@@ -296,4 +296,32 @@ export const RARE_PLANTS: readonly Plant[] = [
     "const isFixed = page === 0 || isOldest !== true;",
     "const isFixed = page === 0 || isOldest !== undefined;",
   ),
+  planted(
+    "J15",
+    "events-are-dropped-unread",
+    "worker/purge.ts",
+    "filters.events, Math.min(unread, young));",
+    "filters.events, young);",
+  ),
+  planted(
+    "J15",
+    "young-events-are-dropped",
+    "worker/purge.ts",
+    "filters.events, Math.min(unread, young));",
+    "filters.events, unread);",
+  ),
+  planted(
+    "J15",
+    "a-purge-of-events-takes-the-watermarks",
+    "worker/purge.ts",
+    "filters.events, Math.min(unread, young));",
+    '">", Math.min(unread, young));',
+  ),
+  planted(
+    "J19",
+    "a-purge-of-tasks-takes-those-that-rest",
+    "tasks/task-worker.ts",
+    'const filter = topology.task(queue.name, "*", "*", "*");',
+    'const filter = ">";',
+  ),
 ];

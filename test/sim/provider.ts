@@ -1,7 +1,7 @@
 import { type Clock, sleep } from "../../platform/clock.ts";
 import { serveTasks, type TaskService } from "../../actors/runtime/task-queue.ts";
 import type { Dice } from "./dice.ts";
-import { simQueue } from "./diary-actor.ts";
+import type { simQueue } from "./diary-actor.ts";
 import type { ProviderRates } from "./plan.ts";
 
 /** What the outside world knows of one task. */
@@ -27,8 +27,8 @@ export class Provider {
   }
 
   /** As one process calls it, by that process' clock. */
-  service(clock: Clock): TaskService {
-    return serveTasks(simQueue, async ({ op }, { taskId, signal }) => {
+  service(clock: Clock, queue: typeof simQueue): TaskService {
+    return serveTasks(queue, async ({ op }, { taskId, signal }) => {
       const charge = this.charges.get(taskId) ?? { op, calls: 0 };
       if (charge.op !== op) this.#onOddity(`task ${taskId} asks for ${op}, before it asked for ${charge.op}`);
       charge.calls++;

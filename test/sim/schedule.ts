@@ -96,6 +96,7 @@ class Schedule {
     const onDoubt = (member: Member) => this.#workload.readAll(member, plan.tenants, plan.keys);
     this.#system = new System(plan, this.#time, { trace, report, onClient, onDoubt });
     this.#observer = new Observer(this.#system.nats, this.#system.topology, this.#time.clock(), report);
+    this.#observer.eventsAgeMsMax = (plan.eventsAgeMsMax ?? Infinity) - plan.skewMsMax;
     this.#strangers = new Strangers(plan, report);
     this.#archive = new Archive(plan, this.#system, report);
     this.#watchers = new Watchers(plan, this.#observer, new Dice(plan.seed, "watchers"), report);
@@ -235,6 +236,8 @@ class Schedule {
     const { client, process } = member;
     if (client === undefined) return;
     this.#oracle.judge();
+    const young = this.#observer.droppedYoung();
+    if (young !== undefined) this.#report("J15 events are kept as long as asked", `${young} is gone`);
     if (this.#plan.trimsMs.length > 0) await this.#retried(member, () => this.#archive.finish(member));
     for (const tenant of this.#plan.tenants) {
       const page = await this.#retried(member, () => client.list(tenant, LIST, undefined, 1_000, () => true));

@@ -11,7 +11,7 @@ import { streamPlans } from "../../actors/runtime/bus/stream-plan.ts";
 import { createTopology, type Topology } from "../../actors/runtime/topology.ts";
 import { startWorker, type Worker } from "../../actors/runtime/worker/worker.ts";
 import { Dice } from "./dice.ts";
-import { diaryActor, simProjection, without } from "./diary-actor.ts";
+import { diaryActor, restingQueue, simProjection, simQueue, without } from "./diary-actor.ts";
 import { OBSERVER } from "./observer.ts";
 import type { Plan } from "./plan.ts";
 import type { Fault, Restart, Role } from "./plan-faults.ts";
@@ -204,16 +204,19 @@ export class System {
     const isExpected = (text: string) => this.isDamaged && text === HALTED;
     const log = simLogger({ name: process.name, trace, report, isAlive: () => process.isAlive, isExpected });
     const base = { bus, clock, random, log, topology };
-    const services = [this.provider.service(clock)];
+    const { areRestsLong, eventsAgeMsMax } = this.#plan;
+    const queue = areRestsLong ? restingQueue : simQueue;
+    const services = [this.provider.service(clock, queue)];
     const serve = () => startTaskWorker({ ...base, services, inFlightMax: 4 });
     const group = GROUP[role];
     if (group !== undefined) {
       const kill = () => this.#killed(role, id, process, isOld);
-      const diary = diaryActor({ isBroken: () => this.isBroken, kill });
+      const diary = diaryActor({ isBroken: () => this.isBroken, queue, kill });
       const actors = [isOld ? without(diary, this.#plan.skew?.lacks ?? []) : diary];
       const tasks = role === "worker" && this.#plan.tasksAtHome ? serve() : undefined;
       const options = { ...base, group, workerId: id, actors, projections: [simProjection] };
-      const worker = startWorker({ ...options, ...(tasks && { tasks }) });
+      const upkeep = eventsAgeMsMax === undefined ? {} : { eventsAgeMsMax };
+      const worker = startWorker({ ...options, ...upkeep, ...(tasks && { tasks }) });
       const stop = async () => {
         await tasks?.stop();
         await worker.stop();
