@@ -1,4 +1,3 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import {
   CommitKind,
   CommitSchema,
@@ -13,9 +12,13 @@ import {
 } from "../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { type SimState, SimStateSchema } from "../../proto/gen/tradewind/actors/sim/v1/sim_actor_pb.ts";
 import type { StoredMessage } from "../../actors/runtime/bus/bus.ts";
+import { decode } from "../../actors/runtime/codec/decode.ts";
 
 /** Says which invariant is broken, and how. */
 export type Report = (invariant: string, detail: string) => void;
+
+/** Reads a message: the runtime's decoder, or protobuf's own. */
+export type Read = typeof decode;
 
 /** One committed version of a record. */
 export interface Version {
@@ -81,15 +84,17 @@ export class Fold {
   readonly #commitIds = new Set<string>();
   readonly #decoded = new WeakMap<Version, { meta: RecordMessage; state: SimState | undefined }>();
   readonly #report: Report;
+  readonly #readMessage: Read;
 
-  constructor(report: Report) {
+  constructor(report: Report, readMessage: Read = decode) {
     this.#report = report;
+    this.#readMessage = readMessage;
   }
 
   onMessage(message: StoredMessage): void {
     const name = message.subject.slice("log.".length);
     const log = this.log(name);
-    const commit = fromBinary(CommitSchema, message.data);
+    const commit = this.#readMessage(CommitSchema, message.data);
     if (this.#commitIds.has(commit.id))
       this.#report("J10 one commit once", `${name}: ${commit.id} is stored twice`);
     this.#commitIds.add(commit.id);
@@ -122,13 +127,13 @@ export class Fold {
   /** State of a record of the simulated actor. */
   state(version: Version): SimState {
     const decoded = this.#decode(version);
-    return (decoded.state ??= fromBinary(SimStateSchema, decoded.meta.state));
+    return (decoded.state ??= this.#readMessage(SimStateSchema, decoded.meta.state));
   }
 
   #decode(version: Version) {
     let decoded = this.#decoded.get(version);
     if (decoded === undefined) {
-      decoded = { meta: fromBinary(RecordSchema, version.bytes), state: undefined };
+      decoded = { meta: this.#readMessage(RecordSchema, version.bytes), state: undefined };
       this.#decoded.set(version, decoded);
     }
     return decoded;

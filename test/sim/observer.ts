@@ -1,4 +1,3 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import {
   BundleSchema,
   MarkSchema,
@@ -8,8 +7,9 @@ import {
 import { type Clock, sleep } from "../../platform/clock.ts";
 import type { MemoryNats } from "../../actors/runtime/bus/bus-memory.ts";
 import type { Bus, StoredMessage } from "../../actors/runtime/bus/bus.ts";
+import { decode } from "../../actors/runtime/codec/decode.ts";
 import type { Topology } from "../../actors/runtime/topology.ts";
-import { Fold, type FoldedLog, type Report, type Version } from "./fold.ts";
+import { Fold, type FoldedLog, type Read, type Report, type Version } from "./fold.ts";
 
 /** Name of the connection that sees everything at once, whatever goes wrong for the others. */
 export const OBSERVER = "observer";
@@ -56,6 +56,7 @@ export class Observer {
   readonly #nats: MemoryNats;
   readonly #topology: Topology;
   readonly #report: Report;
+  readonly #readMessage: Read;
   readonly bus: Bus;
   readonly clock: Clock;
   /** A stream is not what it was: only the journal is followed. */
@@ -63,12 +64,19 @@ export class Observer {
   /** Told of each watermark of the bucket. */
   onMark: ((says: string) => void) | undefined;
 
-  constructor(nats: MemoryNats, topology: Topology, clock: Clock, report: Report) {
+  constructor(
+    nats: MemoryNats,
+    topology: Topology,
+    clock: Clock,
+    report: Report,
+    readMessage: Read = decode,
+  ) {
     this.#nats = nats;
     this.#topology = topology;
     this.#report = report;
+    this.#readMessage = readMessage;
     this.clock = clock;
-    this.fold = new Fold(report);
+    this.fold = new Fold(report, readMessage);
     this.bus = nats.connect(OBSERVER);
     const { streams } = topology;
     this.#read(streams.log, (message) => this.fold.onMessage(message));
@@ -187,7 +195,7 @@ export class Observer {
   }
 
   #onMark(name: string, data: Uint8Array): void {
-    const mark = fromBinary(MarkSchema, data);
+    const mark = this.#readMessage(MarkSchema, data);
     const log = this.fold.log(name);
     const followed = this.#follow(name);
     const logSequence = Number(mark.logSequence);
@@ -277,7 +285,7 @@ export class Observer {
   }
 
   #onEventMark(name: string, data: Uint8Array): void {
-    const mark = fromBinary(MarkSchema, data);
+    const mark = this.#readMessage(MarkSchema, data);
     const log = this.fold.log(name);
     const followed = this.#follow(name);
     const logSequence = Number(mark.logSequence);
@@ -309,7 +317,7 @@ export class Observer {
       return;
     }
     try {
-      for (const { source } of fromBinary(BundleSchema, data).entries) {
+      for (const { source } of this.#readMessage(BundleSchema, data).entries) {
         const id = source.case === "request" ? source.value.id : "";
         if (source.case === "outcome" && source.value.status === OutcomeStatus.DONE)
           this.done.add(source.value.task);
@@ -323,7 +331,7 @@ export class Observer {
   #onTask({ subject, headers, data }: StoredMessage): void {
     const isBundle = headers["Tw-Entries"] !== undefined;
     const ids = isBundle
-      ? fromBinary(TaskBundleSchema, data).tasks.map(({ id }) => id)
+      ? this.#readMessage(TaskBundleSchema, data).tasks.map(({ id }) => id)
       : [subject.slice(subject.lastIndexOf(".") + 1)];
     for (const id of ids) {
       if (!this.fold.tasks.has(id))
