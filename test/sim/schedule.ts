@@ -40,8 +40,10 @@ export interface ScheduleOptions {
   readonly isHashed?: boolean;
 }
 
-/** From healing on, the system comes to rest within this. */
-const REST_MS_MAX = 60_000;
+/** From healing on, the system comes to rest within this (I14). */
+const REST_MS_MAX = 30_000;
+/** Timers that were lost are looked for slowly. */
+const REST_WITHOUT_TIMERS_MS_MAX = 60_000;
 const REST_POLL_MS = 100;
 /** After rest, what is still on its way must change nothing. */
 const QUIET_MS = 700;
@@ -152,7 +154,7 @@ class Schedule {
       );
     process.on("unhandledRejection", onRejection);
     try {
-      this.#time.run(healMs + 2 * REST_MS_MAX + EPILOGUE_MS_MAX, () => this.#isDone);
+      this.#time.run(healMs + 2 * REST_WITHOUT_TIMERS_MS_MAX + EPILOGUE_MS_MAX, () => this.#isDone);
     } catch (error) {
       this.#report("the simulation itself", error instanceof Error ? (error.stack ?? "") : String(error));
     } finally {
@@ -215,7 +217,11 @@ class Schedule {
       causalDepthMax,
     });
     this.#workload.settle();
-    this.#waitForRest(this.#time.nowMs + REST_MS_MAX, () => void this.#finish());
+    this.#waitForRest(this.#time.nowMs + this.#restMsMax(), () => void this.#finish());
+  }
+
+  #restMsMax(): number {
+    return this.#plan.timersLostMs === undefined ? REST_MS_MAX : REST_WITHOUT_TIMERS_MS_MAX;
   }
 
   #waitForRest(untilMs: number, then: () => void): void {
@@ -239,7 +245,7 @@ class Schedule {
     }
     this.#oracle.letters.isRedriven = true;
     this.#time.setTimer(() => {
-      this.#waitForRest(this.#time.nowMs + REST_MS_MAX, () => void this.#judge(member));
+      this.#waitForRest(this.#time.nowMs + this.#restMsMax(), () => void this.#judge(member));
     }, QUIET_MS);
   }
 
