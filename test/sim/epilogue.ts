@@ -62,15 +62,14 @@ export class Epilogue {
     const pressure = async () => (await observer.bus.status(log)).bytes / bytesMax;
     const fromMs = clock.monotonicMs();
     /** A purge may make just enough room for the commits that fill it again. */
-    let roomMs = fromMs;
+    let rightMs = fromMs;
     for (;;) {
       await sleep(clock, POLL_MS);
       const elapsedMs = clock.monotonicMs() - fromMs;
       const now = await pressure();
       if (now <= PURGED_AT) break;
-      if (now <= ADMISSION_AT) roomMs = clock.monotonicMs();
-      const hasSeen = clock.monotonicMs() - roomMs > ADMISSION_SEEN_MS;
-      if (hasSeen && member.client?.refusal() === undefined)
+      if (now <= ADMISSION_AT || member.client?.refusal() !== undefined) rightMs = clock.monotonicMs();
+      if (clock.monotonicMs() - rightMs > ADMISSION_SEEN_MS)
         return report("J24 admission stops at 80 %", `the journal is ${now.toFixed(3)} full`);
       if (elapsedMs > PURGED_MS_MAX)
         return report(
