@@ -9,6 +9,7 @@ import type { MemoryNats } from "../../actors/runtime/bus/bus-memory.ts";
 import type { Bus, StoredMessage } from "../../actors/runtime/bus/bus.ts";
 import { decode } from "../../actors/runtime/codec/decode.ts";
 import type { Topology } from "../../actors/runtime/topology.ts";
+import { doubledEntry } from "./list-pages.ts";
 import { Fold, type FoldedLog, type Read, type Report, type Version } from "./fold.ts";
 
 /** Name of the connection that sees everything at once, whatever goes wrong for the others. */
@@ -176,6 +177,8 @@ export class Observer {
   #onRecord({ subject, data, sequence }: StoredMessage): void {
     const name = subject.slice("$KV.actors.".length);
     if (name.startsWith("mark.")) return this.#onMark(name.slice("mark.".length), data);
+    const doubled = doubledEntry(this.#readMessage, name, data);
+    if (doubled !== undefined) this.#report("lists have an entry once", `${name} has ${doubled} twice`);
     const versions = this.fold.records.get(name) ?? [];
     const before = this.projected.get(name) ?? 0;
     for (let i = versions.length - 1; i >= 0; i--) {

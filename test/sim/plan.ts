@@ -135,7 +135,7 @@ const TENANTS = ["acme", "zeta"];
 /** Schedules in which a worker is paused until another one has its logs, and goes on. */
 const ZOMBIE_RATE = 0.15;
 /** Of these: replaced before its lease has run out, because the server says that it is not connected. */
-const UNHEARD_RATE = 0.5;
+const UNHEARD_RATE = 0.3;
 /** Schedules in which many messages kill the one worker of several logs. */
 const KILLERS_RATE = 0.08;
 
@@ -354,7 +354,7 @@ function drawLimits(dice: Dice, leaseMs: number): Plan["limits"] {
   const timeoutMs = dice.pick([250, 600, 2_000]);
   return {
     leaseMs,
-    leaseRenewMs: Math.floor(leaseMs / 6),
+    leaseRenewMs: Math.floor(leaseMs / 4),
     leaseSuspectMs: Math.floor(leaseMs / 2),
     ownerSilentMsMax: Math.floor(leaseMs * 0.4),
     appendTimeoutMs: timeoutMs,
