@@ -1,3 +1,5 @@
+import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { z } from "zod";
 import { type Circuit, type CircuitOptions, createCircuit } from "./circuit.ts";
 import type { PaymentProvider, ProviderAnswer, ProviderRequest } from "./provider.ts";
@@ -30,6 +32,16 @@ const answerSchema = z.discriminatedUnion("status", [
   }),
 ]);
 
+interface Call {
+  readonly path: string;
+  readonly method: "GET" | "POST";
+  readonly headers?: Readonly<Record<string, string | number>>;
+  readonly body?: string;
+}
+
+/** @throws Error if there is no whole answer */
+type Send = (call: Call, signal: AbortSignal) => Promise<{ readonly status: number; readonly text: string }>;
+
 /** A call without a definite answer; `cause` has why. */
 export class ProviderError extends Error {
   override readonly name: string = "ProviderError";
@@ -51,13 +63,15 @@ export function createHttpProvider({
 }: HttpProviderOptions): PaymentProvider {
   const isFault = (error: unknown) => !(error instanceof RequestRefusedError);
   const circuit = createCircuit({ ...circuitOptions, isFault, heldMsMax: timeoutMs });
-  const guarded = (url: string, init: RequestInit, signal: AbortSignal) =>
-    guard(circuit, () => call(url, init, timeoutMs, signal), signal);
+  const send = createSend(baseUrl, timeoutMs);
+  const guarded = (wanted: Call, signal: AbortSignal) =>
+    guard(circuit, () => call(send, wanted, signal), signal);
   const post = async (path: string, request: ProviderRequest, signal: AbortSignal) => {
     const { key, amount, currency } = request;
     const body = JSON.stringify({ ...pick(request), amount: String(amount), currency });
-    const headers = { "content-type": "application/json", "idempotency-key": key };
-    const answer = await guarded(`${baseUrl}/v1/${path}`, { method: "POST", headers, body }, signal);
+    const length = Buffer.byteLength(body);
+    const headers = { "content-type": "application/json", "content-length": length, "idempotency-key": key };
+    const answer = await guarded({ path: `/v1/${path}`, method: "POST", headers, body }, signal);
     if (answer === undefined) throw new ProviderError(`the provider does not know ${path}`);
     return answer;
   };
@@ -66,7 +80,8 @@ export function createHttpProvider({
     capture: (request, signal) => post("captures", request, signal),
     void: (request, signal) => post("voids", request, signal),
     refund: (request, signal) => post("refunds", request, signal),
-    query: (key, signal) => guarded(`${baseUrl}/v1/operations/${encodeURIComponent(key)}`, {}, signal),
+    query: (key, signal) =>
+      guarded({ path: `/v1/operations/${encodeURIComponent(key)}`, method: "GET" }, signal),
   };
 }
 
@@ -85,20 +100,12 @@ function pick(request: ProviderRequest & { methodToken?: string; authorizationKe
 }
 
 /** @returns undefined for 404. @throws ProviderError without a definite answer */
-async function call(
-  url: string,
-  init: RequestInit,
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<ProviderAnswer | undefined> {
+async function call(send: Send, call: Call, signal: AbortSignal): Promise<ProviderAnswer | undefined> {
   try {
-    const limited = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-    const response = await fetch(url, { ...init, redirect: "error", signal: limited });
-    const text = await readText(response);
-    if (response.status === 404) return undefined;
-    if (REFUSALS.test(String(response.status)))
-      throw new RequestRefusedError(`the provider answered ${response.status}`);
-    if (response.status !== 200) throw new ProviderError(`the provider answered ${response.status}`);
+    const { status, text } = await send(call, signal);
+    if (status === 404) return undefined;
+    if (REFUSALS.test(String(status))) throw new RequestRefusedError(`the provider answered ${status}`);
+    if (status !== 200) throw new ProviderError(`the provider answered ${status}`);
     return answerSchema.parse(JSON.parse(text));
   } catch (cause) {
     if (cause instanceof ProviderError) throw cause;
@@ -106,17 +113,34 @@ async function call(
   }
 }
 
-async function readText(response: Response): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = "";
+/** Calls over kept connections. `node:http`, for `fetch` takes three times the CPU: 255 instead of 78 µs a call. */
+function createSend(baseUrl: string, timeoutMs: number): Send {
+  const isTls = new URL(baseUrl).protocol === "https:";
+  const request = isTls ? httpsRequest : httpRequest;
+  const agent = new (isTls ? HttpsAgent : HttpAgent)({ keepAlive: true });
+  return ({ path, method, headers, body }, signal) =>
+    new Promise((resolve, reject) => {
+      const outgoing = request(`${baseUrl}${path}`, { method, headers, agent, signal }, (response) => {
+        readText(response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);
+      });
+      const timer = setTimeout(() => outgoing.destroy(new Error("timeout")), timeoutMs);
+      outgoing
+        .on("error", reject)
+        .once("close", () => clearTimeout(timer))
+        .end(body);
+    });
+}
+
+async function readText(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     if (bytes > ANSWER_BYTES_MAX)
       throw new ProviderError(`the answer is longer than ${ANSWER_BYTES_MAX} bytes`);
-    text += decoder.decode(chunk, { stream: true });
+    chunks.push(chunk);
   }
-  return text + decoder.decode();
+  return Buffer.concat(chunks).toString("utf8");
 }
 
 function reasonOf(cause: unknown): string {
