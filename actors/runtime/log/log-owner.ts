@@ -190,7 +190,6 @@ export class LogOwner {
         continue;
       }
       await this.#commit(draft);
-      this.#leaveTurn();
       await this.#rest();
       const { store, events } = this.#parts;
       if (store.dirtyCount >= LIMITS.recordsDirtyMax || events.waitingCount >= LIMITS.eventsWaitingMax)
@@ -288,6 +287,8 @@ export class LogOwner {
       return this.#shrink(draft, tooLarge ?? `the commit has ${data.length} bytes`);
     }
     if (!(await this.#append(data, head.id, draft.headers()))) return;
+    // Not before: an input that is too large is tried again, and meanwhile its announcement stands.
+    this.#leaveTurn();
     const sequence = this.#claimed.journal.last;
     this.#parts.applier.isCareful = false;
     this.#parts.guard.committed(this.#positions, this.queue.length === 0 && draft.carry.length === 0);

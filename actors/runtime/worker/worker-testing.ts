@@ -5,7 +5,7 @@ import {
   type SampleActor,
   SampleStateSchema,
 } from "../../../proto/gen/tradewind/actors/sample/v1/sample_actor_pb.ts";
-import type { Bus } from "../bus/bus.ts";
+import type { Append, Bus } from "../bus/bus.ts";
 import { MemoryNats } from "../bus/bus-memory.ts";
 import { createActorClient } from "../client/actor-client.ts";
 import { HandClock } from "../client/client-testing.ts";
@@ -40,6 +40,13 @@ export function createSystem() {
   };
   const workerOn = (bus: Bus, workerId: string, actors: (typeof sampleActor)[]) =>
     startWorker({ ...base, actors, projections: [], bus, group: "core", workerId });
+  /** One whose commits get no answer and are not stored. */
+  const workerCut = (workerId: string) => {
+    const bus = nats.connect(workerId);
+    const isCommit = ({ subject, headers }: Append) =>
+      subject.startsWith(topology.log("core", "*").slice(0, -1)) && headers?.["Tw-Kind"] === undefined;
+    return { bus, worker: workerOn(losing(bus, isCommit), workerId, [sampleActor]) };
+  };
   const client = createActorClient({ ...base, bus: nats.connect("client") });
   const service = serveTasks(samplePayments, async ({ amount }, { taskId }) => {
     attempts.push(amount);
@@ -67,6 +74,7 @@ export function createSystem() {
     worker,
     workerWith,
     workerOn,
+    workerCut,
     client,
     tasks,
     charges,
@@ -76,6 +84,18 @@ export function createSystem() {
     read,
     finish,
   };
+}
+
+/** A bus on which some appends get no answer and are not stored. */
+export function losing(bus: Bus, isLost: (message: Append) => boolean): Bus {
+  const append: Bus["append"] = (message) =>
+    isLost(message) ? Promise.resolve({ kind: "unknown", reason: "no leader" }) : bus.append(message);
+  return new Proxy(bus, {
+    get: (target, property) => {
+      const value: unknown = property === "append" ? append : Reflect.get(target, property);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
 }
 
 /** Waits until a worker has its logs. */
