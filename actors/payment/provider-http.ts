@@ -1,6 +1,7 @@
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { z } from "zod";
+import { systemClock } from "../../platform/clock.ts";
 import { type Circuit, type CircuitOptions, createCircuit } from "./circuit.ts";
 import type { PaymentProvider, ProviderAnswer, ProviderRequest } from "./provider.ts";
 
@@ -123,10 +124,10 @@ function createSend(baseUrl: string, timeoutMs: number): Send {
       const outgoing = request(`${baseUrl}${path}`, { method, headers, agent, signal }, (response) => {
         readText(response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);
       });
-      const timer = setTimeout(() => outgoing.destroy(new Error("timeout")), timeoutMs);
+      const timer = systemClock.setTimer(() => outgoing.destroy(new Error("timeout")), timeoutMs);
       outgoing
         .on("error", reject)
-        .once("close", () => clearTimeout(timer))
+        .once("close", () => timer.cancel())
         .end(body);
     });
 }
