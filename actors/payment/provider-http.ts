@@ -1,7 +1,6 @@
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { z } from "zod";
-import { systemClock } from "../../platform/clock.ts";
 import { type Circuit, type CircuitOptions, createCircuit } from "./circuit.ts";
 import type { PaymentProvider, ProviderAnswer, ProviderRequest } from "./provider.ts";
 
@@ -121,14 +120,12 @@ function createSend(baseUrl: string, timeoutMs: number): Send {
   const agent = new (isTls ? HttpsAgent : HttpAgent)({ keepAlive: true });
   return ({ path, method, headers, body }, signal) =>
     new Promise((resolve, reject) => {
-      const outgoing = request(`${baseUrl}${path}`, { method, headers, agent, signal }, (response) => {
+      const limited = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+      const options = { method, headers, agent, signal: limited };
+      const outgoing = request(`${baseUrl}${path}`, options, (response) => {
         readText(response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);
       });
-      const timer = systemClock.setTimer(() => outgoing.destroy(new Error("timeout")), timeoutMs);
-      outgoing
-        .on("error", reject)
-        .once("close", () => timer.cancel())
-        .end(body);
+      outgoing.on("error", reject).end(body);
     });
 }
 
