@@ -59,6 +59,7 @@ describe("outcomes of refused appends (J10)", () => {
     });
     expect(new ApiCallError("STREAM.CREATE.X", error(500, 10_047)).isLasting).toBe(true);
     expect(new ApiCallError("STREAM.INFO.X", error(503, 10_008)).isLasting).toBe(false);
+    expect(new ApiCallError("STREAM.CREATE.X", error(400, 10_005)).isLasting).toBe(false);
     expect(new ApiCallError("STREAM.INFO.X", error(429, 10_167)).isLasting).toBe(false);
   });
 });

@@ -18,6 +18,8 @@ export const ERROR_CODE = Object.freeze({
   noMessage: 10_037,
   streamNotFound: 10_059,
   consumerNotFound: 10_014,
+  /** Too few servers of the cluster are there to place a stream: they may be about to come. */
+  noPeers: 10_005,
 });
 
 /** A limit of the stream, the account or the disk. */
@@ -51,7 +53,8 @@ export class ApiCallError extends BusError {
   constructor(call: string, error: ApiError) {
     super(`${call}: ${describeError(error)}`);
     this.errorCode = error.err_code ?? 0;
-    const isBusy = error.code >= 500 || [408, 409, 429].includes(error.code);
+    const isBusy =
+      error.code >= 500 || [408, 409, 429].includes(error.code) || this.errorCode === ERROR_CODE.noPeers;
     this.isLasting = !isBusy || FULL.has(this.errorCode);
   }
 }
