@@ -42,8 +42,8 @@ export interface ScheduleOptions {
 
 /** From healing on, the system comes to rest within this (I14). */
 const REST_MS_MAX = 30_000;
-/** Timers that were lost are looked for slowly. */
-const REST_WITHOUT_TIMERS_MS_MAX = 60_000;
+/** Timers that were lost are looked for slowly; a task that rests is due by the clock of the worker that failed. */
+const LONG_REST_MS_MAX = 60_000;
 const REST_POLL_MS = 100;
 /** After rest, what is still on its way must change nothing. */
 const QUIET_MS = 700;
@@ -154,7 +154,7 @@ class Schedule {
       );
     process.on("unhandledRejection", onRejection);
     try {
-      this.#time.run(healMs + 2 * REST_WITHOUT_TIMERS_MS_MAX + EPILOGUE_MS_MAX, () => this.#isDone);
+      this.#time.run(healMs + 2 * LONG_REST_MS_MAX + EPILOGUE_MS_MAX, () => this.#isDone);
     } catch (error) {
       this.#report("the simulation itself", error instanceof Error ? (error.stack ?? "") : String(error));
     } finally {
@@ -221,7 +221,8 @@ class Schedule {
   }
 
   #restMsMax(): number {
-    return this.#plan.timersLostMs === undefined ? REST_MS_MAX : REST_WITHOUT_TIMERS_MS_MAX;
+    const { timersLostMs, areRestsLong } = this.#plan;
+    return timersLostMs === undefined && !areRestsLong ? REST_MS_MAX : LONG_REST_MS_MAX;
   }
 
   #waitForRest(untilMs: number, then: () => void): void {
