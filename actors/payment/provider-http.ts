@@ -35,7 +35,7 @@ const answerSchema = z.discriminatedUnion("status", [
 interface Call {
   readonly path: string;
   readonly method: "GET" | "POST";
-  readonly headers?: Readonly<Record<string, string | number>>;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
 }
 
@@ -69,8 +69,7 @@ export function createHttpProvider({
   const post = async (path: string, request: ProviderRequest, signal: AbortSignal) => {
     const { key, amount, currency } = request;
     const body = JSON.stringify({ ...pick(request), amount: String(amount), currency });
-    const length = Buffer.byteLength(body);
-    const headers = { "content-type": "application/json", "content-length": length, "idempotency-key": key };
+    const headers = { "content-type": "application/json", "idempotency-key": key };
     const answer = await guarded({ path: `/v1/${path}`, method: "POST", headers, body }, signal);
     if (answer === undefined) throw new ProviderError(`the provider does not know ${path}`);
     return answer;
@@ -100,9 +99,9 @@ function pick(request: ProviderRequest & { methodToken?: string; authorizationKe
 }
 
 /** @returns undefined for 404. @throws ProviderError without a definite answer */
-async function call(send: Send, call: Call, signal: AbortSignal): Promise<ProviderAnswer | undefined> {
+async function call(send: Send, wanted: Call, signal: AbortSignal): Promise<ProviderAnswer | undefined> {
   try {
-    const { status, text } = await send(call, signal);
+    const { status, text } = await send(wanted, signal);
     if (status === 404) return undefined;
     if (REFUSALS.test(String(status))) throw new RequestRefusedError(`the provider answered ${status}`);
     if (status !== 200) throw new ProviderError(`the provider answered ${status}`);
@@ -113,7 +112,7 @@ async function call(send: Send, call: Call, signal: AbortSignal): Promise<Provid
   }
 }
 
-/** Calls over kept connections. `node:http`, for `fetch` takes three times the CPU: 255 instead of 78 µs a call. */
+/** Calls over kept connections. `node:http`, for `fetch` takes twice the CPU: 252 instead of 135 µs a call. */
 function createSend(baseUrl: string, timeoutMs: number): Send {
   const isTls = new URL(baseUrl).protocol === "https:";
   const request = isTls ? httpsRequest : httpRequest;
