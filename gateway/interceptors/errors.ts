@@ -4,10 +4,13 @@ import type { Logger } from "../../platform/log.ts";
 import { scopeKey } from "../call-scope.ts";
 import { edgeError, toEdgeError } from "../connect-errors.ts";
 
-export interface ErrorsOptions {
-  readonly log: Logger;
+interface TimeLimit {
   readonly clock: Clock;
   readonly deadlineMsMax: number;
+}
+
+export interface ErrorsOptions extends TimeLimit {
+  readonly log: Logger;
 }
 
 /**
@@ -15,7 +18,8 @@ export interface ErrorsOptions {
  * gone) ends at once with the signal's reason, whatever its handler does; a unary call without a deadline of its own
  * ends after `deadlineMsMax`. Defects are logged with their cause.
  */
-export function createErrorsInterceptor({ log, clock, deadlineMsMax }: ErrorsOptions): Interceptor {
+export function createErrorsInterceptor(options: ErrorsOptions): Interceptor {
+  const { log } = options;
   return (next) => async (request) => {
     const callId = request.contextValues.get(scopeKey)?.callId ?? "";
     const translate = (thrown: unknown): ConnectError => {
@@ -32,7 +36,7 @@ export function createErrorsInterceptor({ log, clock, deadlineMsMax }: ErrorsOpt
     try {
       // Over HTTP/2 the body of a call that was given up ends like a whole one: what is left of it is not a request.
       if (request.signal.aborted) throw abortError(request.signal);
-      if (!request.stream) return await untilOver(request.signal, next(request), clock, deadlineMsMax);
+      if (!request.stream) return await untilOver(request.signal, next(request), options);
       const response = await next(request);
       if (!response.stream) return response;
       return { ...response, message: translated(response.message, request.signal, translate) };
@@ -42,52 +46,30 @@ export function createErrorsInterceptor({ log, clock, deadlineMsMax }: ErrorsOpt
   };
 }
 
-/** One promise for all that may end a unary call. */
-function untilOver<T>(
-  signal: AbortSignal,
-  work: Promise<T>,
-  clock: Clock,
-  deadlineMsMax: number,
-): Promise<T> {
+/** The end of the work, of its caller's patience, or of the time for it: one promise for all of them. */
+function untilOver<T>(signal: AbortSignal, work: Promise<T>, limit?: TimeLimit): Promise<T> {
   return new Promise((resolve, reject) => {
+    const timer = limit?.clock.setTimer(
+      () => reject(edgeError("DEADLINE_EXCEEDED", `no answer within ${limit.deadlineMsMax} ms`)),
+      limit.deadlineMsMax,
+    );
     const abort = () => {
-      timer.cancel();
+      timer?.cancel();
       reject(abortError(signal));
     };
-    const timer = clock.setTimer(
-      () => reject(edgeError("DEADLINE_EXCEEDED", `no answer within ${deadlineMsMax} ms`)),
-      deadlineMsMax,
-    );
     const end = () => {
-      timer.cancel();
+      timer?.cancel();
       signal.removeEventListener("abort", abort);
     };
-    signal.addEventListener("abort", abort, { once: true });
-    work.then(
-      (value) => {
-        end();
-        resolve(value);
-      },
-      (error: unknown) => {
-        end();
-        reject(error);
-      },
-    );
-  });
-}
-
-function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(abortError(signal));
     if (signal.aborted) abort();
     else signal.addEventListener("abort", abort, { once: true });
     work.then(
       (value) => {
-        signal.removeEventListener("abort", abort);
+        end();
         resolve(value);
       },
       (error: unknown) => {
-        signal.removeEventListener("abort", abort);
+        end();
         reject(error);
       },
     );
@@ -107,7 +89,7 @@ async function* translated<T>(
   const iterator = messages[Symbol.asyncIterator]();
   try {
     for (;;) {
-      const result = await untilAborted(signal, iterator.next());
+      const result = await untilOver(signal, iterator.next());
       if (result.done === true) return;
       yield result.value;
     }
