@@ -242,7 +242,7 @@ export const PLANTS: readonly Plant[] = [
     "J3",
     "restarted-worker-is-taken-for-its-last-life",
     "worker/membership.ts",
-    "if (started !== undefined && member.lease.startedMs.toString(36) !== started) return true;",
+    "if (startedMs !== undefined && member.lease.startedMs !== startedMs) return true;",
     "",
   ),
   planted(

@@ -138,11 +138,11 @@ export class Membership {
 
   /** True if the lease of this life of a worker has certainly run out. */
   isGone(life: string): boolean {
-    const [worker = "", started] = life.split("@");
+    const { worker, startedMs } = partsOf(life);
     if (worker === this.#options.workerId) return life !== this.life;
     const member = this.#members.get(worker);
     if (member === undefined) return this.#heardMs - this.#listeningSinceMs > UNSEEN_MS_MAX;
-    if (started !== undefined && member.lease.startedMs.toString(36) !== started) return true;
+    if (startedMs !== undefined && member.lease.startedMs !== startedMs) return true;
     // One that has just begun to listen need not wait for a lease that ran out long before.
     const hasRunOut = this.#storedMs - member.storedMs > LIMITS.leaseMs;
     return this.#silentMs(member) > (hasRunOut ? UNSEEN_MS_MAX : leaseMsOf(member));
@@ -172,8 +172,7 @@ export class Membership {
    */
   hasLivedOn(life: string, sinceMs: number): boolean | undefined {
     if (life === this.life) return true;
-    const [worker = "", started = "0"] = life.split("@");
-    const startedMs = BigInt(parseInt(started, 36));
+    const { worker, startedMs = 0n } = partsOf(life);
     const { lease, seenMs = -Infinity } = this.#members.get(worker) ?? {};
     if (lease !== undefined && lease.startedMs > startedMs) return false;
     if (lease?.startedMs === startedMs && seenMs > sinceMs) return true;
@@ -277,6 +276,12 @@ export class Membership {
     if (clock.monotonicMs() - this.#renewedSentMs > LIMITS.leaseSuspectMs) this.#unbrokenSinceMs = sentMs;
     this.#renewedSentMs = Math.max(this.#renewedSentMs, sentMs);
   }
+}
+
+/** What {@link Membership.life} is made of; announcements of older builds name nobody. */
+function partsOf(life: string): { readonly worker: string; readonly startedMs: bigint | undefined } {
+  const [worker = "", started] = life.split("@");
+  return { worker, startedMs: started === undefined ? undefined : BigInt(parseInt(started, 36)) };
 }
 
 /** True for a worker that has heard the others for longer than an owner without connection is waited for. */
