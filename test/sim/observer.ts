@@ -178,7 +178,7 @@ export class Observer {
     const name = subject.slice("$KV.actors.".length);
     if (name.startsWith("mark.")) return this.#onMark(name.slice("mark.".length), data);
     const doubled = doubledEntry(this.#readMessage, name, data);
-    if (doubled !== undefined) this.#report("lists have an entry once", `${name} has ${doubled} twice`);
+    if (doubled !== undefined) this.#report("lists have each entry once", `${name} has ${doubled} twice`);
     const versions = this.fold.records.get(name) ?? [];
     const before = this.projected.get(name) ?? 0;
     for (let i = versions.length - 1; i >= 0; i--) {

@@ -229,31 +229,43 @@ function losingTimers(plan: Plan): Plan {
   return { ...plan, timersLostMs, skewMsMax: Math.min(plan.skewMsMax, 1_000), ending: undefined };
 }
 
+/** A worker that is paused until another one has its logs, and what makes it so. */
+interface Zombie {
+  readonly kind: "frozen" | "unheard";
+  readonly leaseMs: number;
+  readonly opsUntilMs: number;
+  readonly unheardRate?: number;
+}
+
+function drawZombie(seed: number): Zombie {
+  return new Dice(seed, "unheard").chance(UNHEARD_RATE)
+    ? { kind: "unheard", leaseMs: 3_000, opsUntilMs: 5_000, unheardRate: 1 }
+    : { kind: "frozen", leaseMs: 600, opsUntilMs: 3_000 };
+}
+
 function drawUsual(seed: number): Plan {
   const dice = new Dice(seed, "plan");
-  const hasZombie = dice.chance(ZOMBIE_RATE);
-  const isUnheard = hasZombie && new Dice(seed, "unheard").chance(UNHEARD_RATE);
-  const hasKillers = !hasZombie && dice.chance(KILLERS_RATE);
-  const opsUntilMs = hasZombie ? (isUnheard ? 5_000 : 3_000) : dice.pick([800, 1_500, 2_500]);
+  const zombie = dice.chance(ZOMBIE_RATE) ? drawZombie(seed) : undefined;
+  const hasKillers = zombie === undefined && dice.chance(KILLERS_RATE);
+  const opsUntilMs = zombie?.opsUntilMs ?? dice.pick([800, 1_500, 2_500]);
   const healMs = opsUntilMs + dice.integer(100, 1_200);
   const tenants = TENANTS.slice(0, dice.pick([1, 1, 2]));
   const keys = Array.from({ length: dice.integer(2, 4) }, (_, i) => `k${i}`);
   const system = {
-    workers: hasZombie ? 2 : hasKillers ? 1 : dice.pick([1, 2, 2, 3]),
+    workers: zombie ? 2 : hasKillers ? 1 : dice.pick([1, 2, 2, 3]),
     analyticsWorkers: dice.pick([1, 1, 1, 2]),
     taskWorkers: dice.pick([1, 1, 1, 2]),
     clients: dice.pick([1, 2]),
   };
+  const leaseMs = zombie?.leaseMs ?? dice.pick([600, 1_200, 3_000]);
   const extra = new Dice(seed, "extra");
-  const zombie = hasZombie ? (isUnheard ? "unheard" : "frozen") : undefined;
-  const leaseMs = hasZombie ? (isUnheard ? 3_000 : 600) : dice.pick([600, 1_200, 3_000]);
   const watchesRecords = extra.chance(WATCHES_RATE);
   const causalDepthMax = extra.chance(SHALLOW_RATE) ? extra.pick([0, 1, 2]) : undefined;
   const limits = {
     ...drawLimits(dice, leaseMs),
     ...(causalDepthMax === undefined ? {} : { causalDepthMax }),
   };
-  const skew = hasZombie || hasKillers || !extra.chance(SKEW_RATE) ? undefined : drawSkew(extra);
+  const skew = zombie || hasKillers || !extra.chance(SKEW_RATE) ? undefined : drawSkew(extra);
   const ops = new OpsPlan(dice, tenants, keys, opsUntilMs, hasKillers);
   const plan: Plan = {
     seed,
@@ -263,7 +275,7 @@ function drawUsual(seed: number): Plan {
     analyticsLogs: dice.pick([1, 1, 2]),
     replicas: dice.pick([1, 3]),
     limits,
-    rates: { ...drawRates(dice), unheardRate: isUnheard ? 1 : extra.pick([0, 0, 0.3, 0.9]) },
+    rates: { ...drawRates(dice), unheardRate: zombie?.unheardRate ?? extra.pick([0, 0, 0.3, 0.9]) },
     staleRangeRate: dice.pick([0, 0.3, 0.8]),
     staleRangeMsMax: dice.pick([50, 2_000]),
     skewMsMax: dice.pick([0, 0, 1_000, 30_000]),
@@ -278,7 +290,7 @@ function drawUsual(seed: number): Plan {
     tenants,
     keys,
     ops: ops.draw(),
-    faults: planFaults(new Dice(seed, "faults"), healMs, leaseMs, zombie),
+    faults: planFaults(new Dice(seed, "faults"), healMs, leaseMs, zombie?.kind),
     healMs,
     watchesRecords,
     tasksAtHome: !hasKillers && new Dice(seed, "home").chance(HOME_RATE),
