@@ -2,8 +2,9 @@ import { headers } from "@nats-io/nats-core";
 import { afterEach, describe, expect, it } from "vitest";
 import { sleep, systemClock } from "../../../platform/clock.ts";
 import { testCluster, testServer } from "../../../platform/nats-server/testing.ts";
-import { BusError } from "./bus.ts";
+import { type Bus, BusError } from "./bus.ts";
 import { type JetStreamWorld, worldOn } from "./bus-jetstream-testing.ts";
+import type { Topology } from "../topology.ts";
 
 const WITHIN_MS = 15_000;
 const data = Buffer.from("x");
@@ -32,6 +33,18 @@ async function until(isTrue: () => boolean | Promise<boolean>, what: string): Pr
     if (systemClock.monotonicMs() > giveUpMs) throw new Error(`not within ${WITHIN_MS} ms: ${what}`);
     await sleep(systemClock, 10);
   }
+}
+
+/** Reads one inbox from its start. @returns the sequences of what has come, as it comes */
+function readInbox(bus: Bus, t: Topology): readonly number[] {
+  const seen: number[] = [];
+  bus.read({
+    stream: t.streams.inbox,
+    filters: [t.inbox("core", 0)],
+    from: { sequence: 1 },
+    onMessage: ({ sequence }) => seen.push(sequence),
+  });
+  return seen;
 }
 
 async function consumers({ admin }: JetStreamWorld, stream: string): Promise<readonly string[]> {
@@ -67,13 +80,7 @@ describe("jetstream bus, faults", () => {
 
   it("reads on within two seconds of a server that was killed and started again", async () => {
     const { server, world, t, bus } = await oneServer();
-    const seen: number[] = [];
-    bus.read({
-      stream: t.streams.inbox,
-      filters: [t.inbox("core", 0)],
-      from: { sequence: 1 },
-      onMessage: (m) => seen.push(m.sequence),
-    });
+    const seen = readInbox(bus, t);
     const writer = await world.connect("writer");
     for (let round = 0; round < 2; round++) {
       await server.kill();
@@ -92,13 +99,7 @@ describe("jetstream bus, faults", () => {
 
   it("survives a server that is frozen for a while", async () => {
     const { server, world, t, bus } = await oneServer();
-    const seen: number[] = [];
-    bus.read({
-      stream: t.streams.inbox,
-      filters: [t.inbox("core", 0)],
-      from: { sequence: 1 },
-      onMessage: (m) => seen.push(m.sequence),
-    });
+    const seen = readInbox(bus, t);
     const writer = await world.connect("writer");
     await writer.append({ subject: t.inbox("core", 0), data });
     await until(() => seen.length === 1, "the first message");
@@ -118,13 +119,7 @@ describe("jetstream bus, faults", () => {
 
   it("leaves a consumer that heartbeats and delivers nothing, as one does whose server is behind", async () => {
     const { world, t, bus } = await oneServer();
-    const seen: number[] = [];
-    bus.read({
-      stream: t.streams.inbox,
-      filters: [t.inbox("core", 0)],
-      from: { sequence: 1 },
-      onMessage: (m) => seen.push(m.sequence),
-    });
+    const seen = readInbox(bus, t);
     const writer = await world.connect("writer");
     await writer.append({ subject: t.inbox("core", 0), data });
     await until(() => seen.length === 1, "the first message");

@@ -185,3 +185,13 @@ export function clientWorld(answer: Answer = () => undefined, faults?: MemoryFau
   const client = createActorClient({ bus, clock, random, topology, log: silentLogger, clientId: "client" });
   return { clock, random, topology, nats, bus, owner, client };
 }
+
+/** A bus that does some things in another way. */
+export function altered(bus: Bus, ways: Partial<Bus>): Bus {
+  return new Proxy(bus, {
+    get: (target, property) => {
+      const value: unknown = Reflect.get(ways, property) ?? Reflect.get(target, property);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+}

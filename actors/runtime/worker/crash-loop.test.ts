@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { SampleActor } from "../../../proto/gen/tradewind/actors/sample/v1/sample_actor_pb.ts";
 import type { Append, Bus, Subscription } from "../bus/bus.ts";
+import { altered } from "../client/client-testing.ts";
 import { sampleActor } from "../sample.ts";
 import { createSystem, losing, ready } from "./worker-testing.ts";
 
@@ -9,6 +10,18 @@ const { method } = SampleActor;
 type Sending = {
   send(rpc: typeof method.transfer, to: string, message: { to: string; amount: bigint }): void;
 };
+
+/** The sample of a build that does something before it takes a deposit of a certain amount. */
+function sampleThat(at: bigint, act: (ctx: Sending) => void): typeof sampleActor {
+  const deposit = sampleActor.handlers.get("Deposit");
+  if (deposit === undefined) throw new Error("the sample takes deposits");
+  const run = (ctx: never, message: never) => {
+    if ((message as { amount: bigint }).amount === at) act(ctx);
+    return deposit.run(ctx, message);
+  };
+  const handlers = new Map(sampleActor.handlers).set("Deposit", { ...deposit, run: run as never });
+  return { ...sampleActor, handlers };
+}
 
 describe("a crash loop", () => {
   /** A worker of a build that dies when it applies a certain deposit. */
@@ -19,21 +32,10 @@ describe("a crash loop", () => {
     await system.call(method.open, "a", { amount: 10n });
     let deaths = 0;
     let current = starter;
-    const deposit = sampleActor.handlers.get("Deposit");
-    if (deposit === undefined) throw new Error("the sample takes deposits");
-    const deadly = {
-      ...sampleActor,
-      handlers: new Map(sampleActor.handlers).set("Deposit", {
-        ...deposit,
-        run: ((ctx: never, message: never) => {
-          if ((message as { amount: bigint }).amount === 666n) {
-            deaths++;
-            system.nats.crash(current.bus);
-          }
-          return deposit.run(ctx, message);
-        }) as never,
-      }),
-    };
+    const deadly = sampleThat(666n, () => {
+      deaths++;
+      system.nats.crash(current.bus);
+    });
     await system.finish(starter.worker.stop());
     const calls = [1n, 2n, 666n, 3n].map((amount, i) =>
       system.client.call(
@@ -47,7 +49,7 @@ describe("a crash loop", () => {
     await system.clock.pass(100);
     for (let life = 1; life <= 6 && deaths < 5; life++) {
       const before = deaths;
-      current = system.workerWith(`w${life}`, [deadly as never]);
+      current = system.workerWith(`w${life}`, [deadly]);
       for (let i = 0; i < 100 && deaths === before; i++) await system.clock.pass(100);
       if (deaths === before) break;
     }
@@ -113,20 +115,10 @@ describe("an announced input that is too large to commit", () => {
     const other = ["b", "c", "d", "e", "f"].find((key) => logOf(key) !== logOf("a")) ?? "";
     for (const key of ["a", other]) await system.call(method.open, key, { amount: 10n });
     await system.finish(starter.worker.stop());
-    const deposit = sampleActor.handlers.get("Deposit");
-    if (deposit === undefined) throw new Error("the sample takes deposits");
-    const large = {
-      ...sampleActor,
-      handlers: new Map(sampleActor.handlers).set("Deposit", {
-        ...deposit,
-        run: ((ctx: Sending, message: { amount: bigint }) => {
-          const to = "x".repeat(260_000);
-          if (message.amount === 777n)
-            for (let i = 0; i < 4; i++) ctx.send(method.transfer, other, { to, amount: 1n });
-          return deposit.run(ctx as never, message as never);
-        }) as never,
-      }),
-    };
+    const large = sampleThat(777n, (ctx) => {
+      const to = "x".repeat(260_000);
+      for (let i = 0; i < 4; i++) ctx.send(method.transfer, other, { to, amount: 1n });
+    });
     const put = (key: string, amount: bigint, requestId: string) =>
       system.client.call(
         method.deposit,
@@ -142,7 +134,7 @@ describe("an announced input that is too large to commit", () => {
       await clock.pass(1_000);
       nats.crash(bus);
     }
-    system.workerWith("w3", [large as never]);
+    system.workerWith("w3", [large]);
     const [tooLarge, ...others] = await system.finish(Promise.allSettled(calls));
     expect(tooLarge).toMatchObject({ status: "rejected", reason: { kind: "defect" } });
     expect(others.every(({ status }) => status === "fulfilled")).toBe(true);
@@ -172,34 +164,19 @@ describe("a crash loop under load", () => {
     for (const key of [victim, giver]) await system.call(method.open, key, { amount: 100n });
     await system.finish(starter.worker.stop());
     let deaths = 0;
-    const deposit = sampleActor.handlers.get("Deposit");
-    if (deposit === undefined) throw new Error("the sample takes deposits");
     const begin = (name: string) => {
       const bus = nats.connect(name);
-      const run = ((ctx: never, message: never) => {
-        if ((message as { amount: bigint }).amount === 666n) {
-          deaths++;
-          nats.crash(bus);
-        }
-        return deposit.run(ctx, message);
-      }) as never;
-      const deadly = {
-        ...sampleActor,
-        handlers: new Map(sampleActor.handlers).set("Deposit", { ...deposit, run }),
-      };
+      const deadly = sampleThat(666n, () => {
+        deaths++;
+        nats.crash(bus);
+      });
       const read: Bus["read"] = (options) => {
         if (options.filters[0] !== topology.inbox("core", log)) return bus.read(options);
         let reader: Subscription | undefined;
         const timer = clock.setTimer(() => (reader = bus.read(options)), INBOX_DELAY_MS);
         return { close: () => (timer.cancel(), reader?.close()) };
       };
-      const slow = new Proxy(bus, {
-        get: (target, property) => {
-          const value: unknown = property === "read" ? read : Reflect.get(target, property);
-          return typeof value === "function" ? (value.bind(target) as unknown) : value;
-        },
-      });
-      system.workerOn(slow, name, [deadly as never]);
+      system.workerOn(altered(bus, { read }), name, [deadly]);
     };
     const ask = (
       m: typeof method.deposit | typeof method.transfer,

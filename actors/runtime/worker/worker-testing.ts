@@ -8,7 +8,7 @@ import {
 import type { Append, Bus } from "../bus/bus.ts";
 import { MemoryNats } from "../bus/bus-memory.ts";
 import { createActorClient } from "../client/actor-client.ts";
-import { HandClock } from "../client/client-testing.ts";
+import { altered, HandClock } from "../client/client-testing.ts";
 import { sampleActor, samplePayments, sampleProjection } from "../sample.ts";
 import { serveTasks } from "../task-queue.ts";
 import { startTaskWorker } from "../tasks/task-worker.ts";
@@ -88,13 +88,9 @@ export function createSystem() {
 
 /** A bus on which some appends get no answer and are not stored. */
 export function losing(bus: Bus, isLost: (message: Append) => boolean): Bus {
-  const append: Bus["append"] = (message) =>
-    isLost(message) ? Promise.resolve({ kind: "unknown", reason: "no leader" }) : bus.append(message);
-  return new Proxy(bus, {
-    get: (target, property) => {
-      const value: unknown = property === "append" ? append : Reflect.get(target, property);
-      return typeof value === "function" ? (value.bind(target) as unknown) : value;
-    },
+  return altered(bus, {
+    append: (message) =>
+      isLost(message) ? Promise.resolve({ kind: "unknown", reason: "no leader" }) : bus.append(message),
   });
 }
 
