@@ -74,8 +74,16 @@ export async function takeOver(options: TakeoverOptions, end: LogEnd): Promise<C
   const { bus, clock, random, topology, group, log, workerId, contracts, signal, combiners } = options;
   const { commit } = end;
   const streams = await readStreams(options);
-  const positions = checkedPositions(streams, commit);
   const names = { stream: topology.streams.log, subject: topology.log(group, log) };
+  let positions;
+  try {
+    positions = checkedPositions(streams, commit);
+  } catch (error) {
+    // Another owner may have had the log meanwhile, and the journal been purged up to what that one has read.
+    const now = await untilAnswered(clock, signal, () => readLogEnd(bus, names.stream, names.subject));
+    if (now?.sequence !== end.sequence) return undefined;
+    throw error;
+  }
   const journal = new Journal(bus, clock, names, end.sequence, signal);
   const epoch = commit.epoch + 1n;
   const takeovers = commit.takeovers + 1;

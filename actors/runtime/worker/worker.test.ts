@@ -4,7 +4,10 @@ import {
   SampleTotalsSchema,
 } from "../../../proto/gen/tradewind/actors/sample/v1/sample_actor_pb.ts";
 import { createActorClient } from "../client/actor-client.ts";
+import { LIMITS } from "../limits.ts";
 import { createTopology } from "../topology.ts";
+import { logEnd, takeOver } from "../log/takeover.ts";
+import { BatchCombiner } from "../log/batch-combiner.ts";
 import { createSystem, ready } from "./worker-testing.ts";
 
 const { method } = SampleActor;
@@ -211,6 +214,27 @@ describe("a step that fails behind another on the same record in one commit", ()
 });
 
 describe("the journal", () => {
+  it("is not taken for damaged by a worker that has read the end of a log before it was purged", async () => {
+    const system = createSystem();
+    await ready(system, system.worker("w1").worker);
+    await ready(system, system.worker("p1", "analytics").worker);
+    const bus = system.nats.connect("late");
+    const records = new BatchCombiner(bus);
+    const { signal } = new AbortController();
+    const whose = { group: "core", log: 0, workerId: "late", contracts: "", signal };
+    const options = { ...system.base, ...whose, bus, combiners: { records, events: records } };
+    for (let i = 0; i < 20; i++) await system.call(method.open, `k${i}`, { amount: 1n });
+    await system.clock.pass(2 * LIMITS.idlePositionMs);
+    const before = await system.finish(logEnd(options));
+    const { log } = system.topology.streams;
+    system.nats.setBytesMax(log, 15_000);
+    for (let i = 20; i < 60; i++) await system.call(method.open, `k${i}`, { amount: 1n });
+    await system.clock.pass(10_000);
+    const { firstSequence } = await system.finish(bus.status(log));
+    expect(firstSequence).toBeGreaterThan(before.sequence);
+    expect(await system.finish(takeOver(options, before))).toBeUndefined();
+  }, 30_000);
+
   it("is purged below what everybody needs, at once when its space runs out, and loses nothing", async () => {
     const system = createSystem();
     await ready(system, system.worker("w1").worker);
