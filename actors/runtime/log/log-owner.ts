@@ -382,6 +382,7 @@ export class LogOwner {
       this.#options.abort.signal.throwIfAborted();
     }
     await Promise.all([this.#parts.records.drain(), this.#parts.events.drain()]);
+    this.#reads?.close(); // once it is stored another owner may be at work, whether we hear of it or not
     const head = this.#head(CommitKind.HANDOVER);
     const isDone = await this.#append(encodeCommit(head, { carry: [...this.#carry] }), head.id, {
       "Tw-Kind": "handover",
