@@ -25,7 +25,7 @@ export const LIMITS = Object.freeze({
   /** Entries of one bundle. */
   bundleEntriesMax: 256,
   bundleBytesMax: 524_288,
-  /** Inputs of one log that wait in memory; the reader pauses above it. */
+  /** Inputs of one stream for one log that wait in memory; the reader pauses above it. */
   inputsQueuedMax: 20_000,
   /** Answers that one record remembers; the oldest that do not create go first, none younger than a day. */
   answersMax: 256,
@@ -79,9 +79,9 @@ export const LIMITS = Object.freeze({
   carefulCommitsMax: 2_000,
   /** An idle log records its positions this long after others moved on (J5). */
   idlePositionMs: 30_000,
-  /** The same while the journal runs out of space. */
-  idlePositionShortMs: 1_000,
   purgeEveryMs: 5_000,
+  /** Both while the journal runs out of space. */
+  upkeepShortMs: 1_000,
   journalPurgeEveryMs: 600_000,
   /** The journal keeps at least this much. */
   logAgeMsMin: 86_400_000,
@@ -91,6 +91,12 @@ export const LIMITS = Object.freeze({
    */
   logPurgeAt: 0.7,
   logAgeWaivedAt: 0.75,
+  /**
+   * Share above which a log applies only what others have sent it in the journal, and above which it only writes down
+   * what it has read: commits without which nothing can be purged (J24).
+   */
+  logDrainsOnlyAt: 0.9,
+  logPositionsOnlyAt: 0.95,
   /** Entries of a list page before it is closed. */
   listPageEntriesMax: 16,
   /** Entries of a page that took over what stayed of older ones; with more the oldest page stays as it is. */

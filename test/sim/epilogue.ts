@@ -22,8 +22,17 @@ const PURGED_AT = 0.75;
 const ADMISSION_SEEN_MS = 2_500;
 /** A purge comes every five seconds; what an idle log has read it writes down within another. */
 const PURGED_MS_MAX = 20_000;
-const ACCEPTED_MS_MAX = 5_000;
-const CALL_MS_MAX = 10_000;
+/** What came before the refusals is worked off first, and limits may be small. */
+const ACCEPTED_MS_MAX = 60_000;
+const CALL_MS_MAX = 60_000;
+/** What a journal holds at least that is filled: a commit must be small beside the room that is kept. */
+const JOURNAL_BYTES_MIN = 60_000;
+const BALLAST_COMMANDS = 32;
+/** What an op is made longer by: it is in the record, and in the answer that is remembered. */
+const PAD_LENGTHS = [20, 500];
+const LIMIT_SEEN_MS = LIMITS.purgeEveryMs + 1_000;
+const BURST_EVERY_MS = 5;
+const BURST_COMMANDS_MAX = 400;
 /** From the start of a worker to the takeover of a log whose owner is gone. */
 const TAKEN_MS = 2_500;
 
@@ -41,9 +50,11 @@ export interface EpilogueOptions {
 /** Faults of the store itself, at the end of some schedules: the system recovers, or stands still and says so. */
 export class Epilogue {
   readonly #options: EpilogueOptions;
+  readonly #pad: string;
 
   constructor(options: EpilogueOptions) {
     this.#options = options;
+    this.#pad = "-".repeat(options.dice.pick(PAD_LENGTHS));
   }
 
   async run(ending: Ending, member: Member): Promise<void> {
@@ -51,14 +62,20 @@ export class Epilogue {
     else await this.#replace(ending);
   }
 
-  /** J24: nearly full, the journal refuses commands, is purged whatever its age, and takes commands again. */
+  /**
+   * J24: nearly full, the journal refuses commands, is purged whatever its age, and takes commands again, also where
+   * many come before it is known how full it is.
+   */
   async #fill(member: Member): Promise<void> {
     const { system, observer, dice, report } = this.#options;
     const { log } = system.topology.streams;
     const { clock } = observer;
-    const { bytes } = await observer.bus.status(log);
+    const bytes = await this.#ballast(member);
+    system.nats.setBytesMax(log, bytes * 100);
+    await sleep(clock, LIMIT_SEEN_MS); // workers look at the room that is left only where there is a limit
     const bytesMax = Math.ceil(bytes / dice.pick([0.82, 0.87, 0.93]));
     system.nats.setBytesMax(log, bytesMax);
+    const burst = dice.chance(0.7) ? this.#burst(member) : Promise.resolve();
     const pressure = async () => (await observer.bus.status(log)).bytes / bytesMax;
     const fromMs = clock.monotonicMs();
     /** A purge may make just enough room for the commits that fill it again. */
@@ -77,10 +94,36 @@ export class Epilogue {
           `${now.toFixed(3)} of it are still taken: ${await this.#held()}`,
         );
     }
-    await sleep(clock, ACCEPTED_MS_MAX);
-    const refusal = member.client?.refusal();
+    await burst;
+    let refusal = member.client?.refusal();
+    for (const untilMs = clock.monotonicMs() + ACCEPTED_MS_MAX; refusal && clock.monotonicMs() < untilMs;) {
+      await sleep(clock, POLL_MS);
+      refusal = member.client?.refusal();
+    }
     if (refusal !== undefined) return report("J24 admission goes on", refusal.reason);
-    await this.#open(member);
+    await this.#open(member, "epilogue");
+  }
+
+  /** Fills the journal with so much that its limit can be a real one. @returns its bytes */
+  async #ballast(member: Member): Promise<number> {
+    const { system, observer } = this.#options;
+    for (let round = 0; ; round++) {
+      const keys = Array.from({ length: BALLAST_COMMANDS }, (_, i) => `ballast-${round}-${i}`);
+      await Promise.all(keys.map((key) => this.#open(member, key)));
+      const { bytes } = await observer.bus.status(system.topology.streams.log);
+      if (bytes >= JOURNAL_BYTES_MIN) return bytes;
+    }
+  }
+
+  /** Commands until they are refused. */
+  async #burst(member: Member): Promise<void> {
+    const { clock } = this.#options.observer;
+    const calls: Promise<void>[] = [];
+    while (member.client?.refusal() === undefined && calls.length < BURST_COMMANDS_MAX) {
+      calls.push(this.#open(member, `burst-${calls.length}`));
+      await sleep(clock, BURST_EVERY_MS);
+    }
+    await Promise.all(calls);
   }
 
   /** What every log still needs of the journal. */
@@ -100,12 +143,12 @@ export class Epilogue {
     return (await Promise.all(held)).join("; ");
   }
 
-  async #open({ client }: Member): Promise<void> {
+  async #open({ client }: Member, key: string): Promise<void> {
     const { plan, report } = this.#options;
     const [tenant = ""] = plan.tenants;
     try {
-      const options = { requestId: "epilogue", timeoutMs: CALL_MS_MAX };
-      await client?.call(SimActor.method.open, { tenant, key: "epilogue" }, { op: "epilogue" }, options);
+      const options = { requestId: key, timeoutMs: CALL_MS_MAX };
+      await client?.call(SimActor.method.open, { tenant, key }, { op: key + this.#pad }, options);
     } catch (error) {
       if (!(error instanceof CallError)) throw error;
       report("J24 admission goes on", `a command is answered by ${String(error)}`);

@@ -69,6 +69,8 @@ export class InputQueue {
   /** Newest message seen per stream. */
   readonly #seen = new Map<InputSource, number>();
   readonly #waiting = new Map<InputSource, number>();
+  /** While set, inputs of other sources wait (J24). */
+  only: InputSource | undefined;
 
   constructor(positions: ReadonlyMap<InputSource, Taken>) {
     for (const [source, taken] of positions) {
@@ -81,6 +83,11 @@ export class InputQueue {
     return this.#inputs.length - this.#head;
   }
 
+  /** Inputs of a source that wait. */
+  waiting(source: InputSource): number {
+    return this.#waiting.get(source) ?? 0;
+  }
+
   /** Arrival of the oldest waiting input. */
   get oldestArrivedMs(): number | undefined {
     return this.#inputs[this.#head]?.arrivedMs;
@@ -91,7 +98,7 @@ export class InputQueue {
     const seen = this.#seen.get(source) ?? 0;
     if (sequence <= seen) return false;
     // What was passed while nothing waited stays passed: a position that was committed must not fall back behind it.
-    const isIdle = (this.#waiting.get(source) ?? 0) === 0;
+    const isIdle = this.waiting(source) === 0;
     if (isIdle && seen > (this.#taken.get(source)?.sequence ?? 0))
       this.#taken.set(source, { sequence: seen, taken: 0, whole: true });
     this.#seen.set(source, sequence);
@@ -107,32 +114,41 @@ export class InputQueue {
     const taken = this.#taken.get(input.source);
     if (taken !== undefined && input.sequence === taken.sequence && input.index < taken.taken) return;
     this.#inputs.push(input);
-    this.#waiting.set(input.source, (this.#waiting.get(input.source) ?? 0) + 1);
+    this.#waiting.set(input.source, this.waiting(input.source) + 1);
   }
 
-  peek(offset = 0): Input | undefined {
-    return this.#inputs[this.#head + offset];
+  peek(): Input | undefined {
+    return this.#inputs[this.#next()];
   }
 
   take(): Input | undefined {
-    const input = this.#inputs[this.#head];
+    const next = this.#next();
+    const input = this.#inputs[next];
     if (input === undefined) return undefined;
-    this.#head++;
+    if (next === this.#head) this.#head++;
+    else this.#inputs.splice(next, 1);
     if (this.#head > 1_024 && this.#head * 2 > this.#inputs.length) {
       this.#inputs = this.#inputs.slice(this.#head);
       this.#head = 0;
     }
-    this.#waiting.set(input.source, (this.#waiting.get(input.source) ?? 1) - 1);
+    this.#waiting.set(input.source, this.waiting(input.source) - 1);
     const { source, sequence, index, isLast } = input;
     if (source !== "task") this.#taken.set(source, { sequence, taken: index + 1, whole: isLast });
     return input;
+  }
+
+  /** Place of the input that comes next; of none, -1 or the end. */
+  #next(): number {
+    const { only } = this;
+    if (only === undefined) return this.#head;
+    return this.#inputs.findIndex(({ source }, index) => index >= this.#head && source === only);
   }
 
   /** Puts taken inputs back in front: the commit that took them was refused. */
   putBack(inputs: readonly Input[], positions: ReadonlyMap<InputSource, Taken>): void {
     this.#inputs = [...inputs, ...this.#inputs.slice(this.#head)];
     this.#head = 0;
-    for (const { source } of inputs) this.#waiting.set(source, (this.#waiting.get(source) ?? 0) + 1);
+    for (const { source } of inputs) this.#waiting.set(source, this.waiting(source) + 1);
     for (const [source, taken] of positions) this.#taken.set(source, taken);
   }
 
@@ -147,7 +163,7 @@ export class InputQueue {
     const positions = new Map<InputSource, Taken>();
     for (const [source, taken] of this.#taken) {
       const seen = this.#seen.get(source) ?? 0;
-      const isIdle = (this.#waiting.get(source) ?? 0) === 0;
+      const isIdle = this.waiting(source) === 0;
       const moved = isIdle && seen > taken.sequence;
       positions.set(source, moved ? { sequence: seen, taken: 0, whole: true } : taken);
     }

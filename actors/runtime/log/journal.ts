@@ -4,9 +4,10 @@ import { BusError, type Bus, type Headers, type StoredMessage } from "../bus/bus
 import { LIMITS } from "../limits.ts";
 import { decode } from "../codec/decode.ts";
 
-/** What became of a commit: it is the log's last message, another owner's is, or it can never be stored. */
+/** What became of a commit: it is the log's last message, another owner's is, or it can never be stored; or not now. */
 export type CommitOutcome =
   | { readonly kind: "committed"; readonly sequence: number }
+  | { readonly kind: "full" }
   | { readonly kind: "fenced" }
   | { readonly kind: "refused"; readonly reason: string };
 
@@ -80,10 +81,12 @@ export class Journal {
 
   /**
    * Appends one commit, whatever it takes: an unknown outcome is looked up, and the byte-identical commit sent
-   * again where the predecessor is still the last. One append at a time.
+   * again where the predecessor is still the last. One append at a time. With `isGivenBack` a commit that is certain
+   * not to be stored ends as `full` where space is wanting, so that a smaller one can be tried.
    * @throws the signal's reason when the owner is stopped meanwhile; the outcome is then unknown
    */
-  async append(id: string, data: Uint8Array, headers: Headers): Promise<CommitOutcome> {
+  async append(id: string, data: Uint8Array, headers: Headers, isGivenBack = false): Promise<CommitOutcome> {
+    let isCertain = isGivenBack;
     for (
       let delayMs: number = LIMITS.retryDelayMs;
       ;
@@ -97,9 +100,11 @@ export class Journal {
       if (outcome.kind === "refused" && !outcome.full) return { kind: "refused", reason: outcome.reason };
       if (outcome.kind === "refused") {
         this.isFull = true;
+        if (isCertain) return { kind: "full" };
         await sleep(this.#clock, delayMs, this.#signal);
         continue;
       }
+      isCertain = false;
       const readMs = this.#clock.monotonicMs();
       const end = await untilAnswered(this.#clock, this.#signal, () =>
         readLogEnd(this.#bus, this.#stream, this.#subject),

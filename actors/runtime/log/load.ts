@@ -6,25 +6,27 @@ import {
 } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import { create } from "../codec/create.ts";
 import type { InputQueue } from "./inputs.ts";
+import type { Claimed } from "./takeover.ts";
 
 /** What an owner knows of its load; times are monotonic. */
 export interface LoadFacts {
   readonly group: string;
   readonly log: number;
   readonly owner: string;
-  readonly epoch: bigint;
+  readonly claimed: Pick<Claimed, "epoch" | "journal">;
   readonly queue: Pick<InputQueue, "length" | "oldestArrivedMs" | "takenThrough">;
-  readonly last: number;
   readonly applied: number;
   readonly dirty: number;
   readonly unprojectedSinceMs: number | undefined;
-  readonly halted: string;
+  /** The journal has no room for more than what lets it be purged. */
+  readonly isHeldBack: boolean;
   readonly deadLettered: number;
 }
 
 /** The word that an owner gives of its load, with ages in place of times. */
 export function loadOf(nowMs: number, facts: LoadFacts): Load {
-  const { group, log, owner, epoch, queue, dirty, halted } = facts;
+  const { group, log, owner, claimed, queue, dirty } = facts;
+  const { epoch, journal } = claimed;
   const age = (sinceMs: number | undefined) =>
     BigInt(sinceMs === undefined ? 0 : Math.max(0, Math.round(nowMs - sinceMs)));
   return create(LoadSchema, {
@@ -34,9 +36,9 @@ export function loadOf(nowMs: number, facts: LoadFacts): Load {
     epoch,
     queued: queue.length,
     dirty,
-    halted,
+    halted: journal.isFull || facts.isHeldBack ? "the journal is full" : "",
     oldestAgeMs: age(queue.oldestArrivedMs),
-    logSequence: BigInt(facts.last),
+    logSequence: BigInt(journal.last),
     inboxSequence: BigInt(queue.takenThrough("inbox")),
     applied: BigInt(facts.applied),
     projectionAgeMs: age(facts.unprojectedSinceMs),

@@ -11,6 +11,7 @@ import { Draft, encodeCommit, type CommitHead } from "./draft.ts";
 import type { Input, InputQueue, InputSource, Taken } from "./inputs.ts";
 import { LIMITS } from "../limits.ts";
 import { loadOf, tellDeadLetters } from "./load.ts";
+import type { Headers } from "../bus/bus.ts";
 import { endOf, type OwnerEnd } from "./owner-end.ts";
 import { ownerParts, type LogOwnerOptions, type OwnerParts } from "./owner-parts.ts";
 import { Reads } from "./reads.ts";
@@ -40,14 +41,11 @@ export class LogOwner {
   #stepsMax: number = LIMITS.commitStepsMax;
   #isReleasing = false;
   #failure: unknown;
-  #applied = 0;
-  #deadLettered = 0;
+  readonly #counts = { applied: 0, deadLettered: 0 };
   #committedMs: number;
   #hasOthersMoved = false;
   /** Set from an announcement to its commit. */
   #endTurn: (() => void) | undefined;
-  #idleMs: number = LIMITS.idlePositionMs;
-  #isShort = false;
   #unprojectedSinceMs: number | undefined;
 
   constructor(options: LogOwnerOptions, claimed: Claimed) {
@@ -81,11 +79,8 @@ export class LogOwner {
     this.#hasOthersMoved = true;
   }
 
-  /** The journal runs out of space: an idle log must not hold its purge up with an old position or watermark. */
-  hurry(isShort: boolean): void {
-    this.#isShort = isShort;
-    this.#idleMs = isShort ? LIMITS.idlePositionShortMs : LIMITS.idlePositionMs;
-    if (!isShort) return;
+  /** The room in the journal has changed: an idle log must not hold its purge up with an old position or watermark. */
+  hurry(): void {
     this.#wake.now();
     this.#parts.records.wake();
   }
@@ -128,20 +123,17 @@ export class LogOwner {
   }
 
   load(): Load {
-    const { group, log, workerId: owner, clock } = this.#options;
-    const { epoch, journal } = this.#claimed;
+    const { group, log, workerId: owner, clock, room } = this.#options;
     return loadOf(clock.monotonicMs(), {
       group,
       log,
       owner,
-      epoch,
+      claimed: this.#claimed,
       queue: this.queue,
-      last: journal.last,
-      applied: this.#applied,
       dirty: this.#parts.store.dirtyCount,
       unprojectedSinceMs: this.#unprojectedSinceMs,
-      halted: journal.isFull ? "the store is full" : "",
-      deadLettered: this.#deadLettered,
+      isHeldBack: room.allowed !== "all",
+      ...this.#counts,
     });
   }
 
@@ -165,7 +157,7 @@ export class LogOwner {
   /** Keeps the event watermark near the log's end also where no events are, so that replay stays short. */
   tick(): void {
     if (this.#isInDoubt()) this.#wake.now();
-    this.#parts.events.advance(this.#isShort).catch((error: unknown) => this.#fail(error));
+    this.#parts.events.advance(this.#options.room.isShort).catch((error: unknown) => this.#fail(error));
   }
 
   async #work(): Promise<void> {
@@ -216,8 +208,7 @@ export class LogOwner {
       return await this.#fill(draft);
     } catch (error) {
       if (!(error instanceof NotUndoableError)) throw error;
-      draft.rollback();
-      this.queue.putBack(draft.taken, this.#positions);
+      this.#rollBack(draft);
       this.#parts.applier.isCareful = true;
       return "again";
     }
@@ -225,7 +216,9 @@ export class LogOwner {
 
   /** In a crash loop one input is announced, then applied, at a time (J12). */
   async #fill(draft: Draft): Promise<Filled> {
-    const { turn } = this.#options;
+    const { turn, room } = this.#options;
+    this.queue.only = room.allowed === "all" ? undefined : "log";
+    if (room.allowed === "positions") return "all";
     if (!this.#parts.guard.isCareful) {
       while (turn.taken !== undefined) await turn.taken;
       return this.#parts.applier.fill(draft, this.#carry, this.queue, this.#entriesMax);
@@ -247,10 +240,12 @@ export class LogOwner {
 
   /** Waits for work; meanwhile an idle log records its positions now and then (J5). */
   async #idle(): Promise<void> {
-    const { clock } = this.#options;
-    await this.#wake.wait(clock, this.#idleMs);
-    const isQuiet = clock.monotonicMs() - this.#committedMs >= this.#idleMs && this.queue.length === 0;
-    const isDue = (isQuiet && this.#hasOthersMoved) || this.#isInDoubt();
+    const { clock, room } = this.#options;
+    const idleMs = room.isShort ? LIMITS.upkeepShortMs : LIMITS.idlePositionMs;
+    await this.#wake.wait(clock, idleMs);
+    const isQuiet = this.queue.length === 0 || room.allowed !== "all";
+    const isOld = clock.monotonicMs() - this.#committedMs >= idleMs;
+    const isDue = (isQuiet && isOld && this.#hasOthersMoved) || this.#isInDoubt();
     if (!isDue || this.#options.abort.signal.aborted || this.#isReleasing) return;
     this.#hasOthersMoved = false;
     await this.#commitPositions();
@@ -284,19 +279,22 @@ export class LogOwner {
     const data = draft.encode(head);
     const tooLarge = draft.oversizedRecord();
     if (tooLarge !== undefined || data.length > LIMITS.messageBytesMax - LIMITS.headerBytesMax) {
-      return this.#shrink(draft, tooLarge ?? `the commit has ${data.length} bytes`);
+      const why = `${tooLarge ?? `the commit has ${data.length} bytes`}; what one message does must fit one commit`;
+      if (!this.#giveBack(draft)) this.#parts.applier.refuseNext(why);
+      return;
     }
-    if (!(await this.#append(data, head.id, draft.headers()))) return;
+    // What does not fit into a journal that is nearly full must not keep the owner from writing down its positions.
+    if (!(await this.#append(data, head.id, draft.headers(), draft))) return;
     // Not before: an input that is too large is tried again, and meanwhile its announcement stands.
     this.#leaveTurn();
     const sequence = this.#claimed.journal.last;
     this.#parts.applier.isCareful = false;
     this.#parts.guard.committed(this.#positions, this.queue.length === 0 && draft.carry.length === 0);
     this.#carry = draft.carry;
-    this.#applied += draft.steps;
+    this.#counts.applied += draft.steps;
     draft.commit(sequence);
     this.#reply(draft);
-    this.#deadLettered += draft.deadLetters.length;
+    this.#counts.deadLettered += draft.deadLetters.length;
     tellDeadLetters(this.#options.logger, this.#options.onDeadLetter, draft.deadLetters);
     for (const record of draft.changed) this.#parts.store.markDirty(record, sequence);
     this.#unprojectedSinceMs ??= this.#committedMs;
@@ -309,38 +307,38 @@ export class LogOwner {
     this.#stepsMax = Math.min(LIMITS.commitStepsMax, this.#stepsMax * 2);
   }
 
-  /** False: the log is lost. */
-  async #append(data: Uint8Array, id: string, headers: Readonly<Record<string, string>>): Promise<boolean> {
+  /** False: the log is lost, or the journal is full, and the draft given back. */
+  async #append(data: Uint8Array, id: string, headers: Headers, draft?: Draft): Promise<boolean> {
     const positions = this.queue.positions();
-    const outcome = await this.#claimed.journal.append(id, data, headers);
+    const outcome = await this.#claimed.journal.append(id, data, headers, draft !== undefined);
     if (outcome.kind === "committed") {
       this.#positions = positions;
+      this.#options.room.stored(data.length);
       this.#committedMs = this.#options.clock.monotonicMs();
       return true;
     }
-    this.#fail(
-      outcome.kind === "fenced"
-        ? new FencedError("another owner has the log")
-        : new Error(`the stream refuses a commit: ${outcome.reason}`),
-    );
+    if (outcome.kind === "full") {
+      this.#options.room.refused();
+      if (draft !== undefined) this.#giveBack(draft);
+    } else if (outcome.kind === "fenced") this.#fail(new FencedError("another owner has the log"));
+    else this.#fail(new Error(`the stream refuses a commit: ${outcome.reason}`));
     return false;
   }
 
-  /**
-   * Too large for one message: back to the last commit, then with half of it, or without the one step that is
-   * too large.
-   */
-  #shrink(draft: Draft, why: string): void {
+  #rollBack(draft: Draft): void {
     draft.rollback();
     this.queue.putBack(draft.taken, this.#positions);
+  }
+
+  /** Back to the last commit, then with half of it. False: it is one step, or one input and what is carried. */
+  #giveBack(draft: Draft): boolean {
+    this.#rollBack(draft);
     const { steps, taken } = draft;
     const isCarried = this.#carry.length > 0;
-    if (steps > 1 || taken.length > 1 || (isCarried && taken.length > 0)) {
-      this.#stepsMax = Math.max(1, Math.floor(steps / 2));
-      this.#entriesMax = Math.max(isCarried ? 0 : 1, Math.floor(taken.length / 2));
-      return;
-    }
-    this.#parts.applier.refuseNext(`${why}; what one message does must fit one commit`);
+    if (steps <= 1 && taken.length <= 1 && !(isCarried && taken.length > 0)) return false;
+    this.#stepsMax = Math.max(1, Math.floor(steps / 2));
+    this.#entriesMax = Math.max(isCarried ? 0 : 1, Math.floor(taken.length / 2));
+    return true;
   }
 
   #reply(draft: Draft): void {

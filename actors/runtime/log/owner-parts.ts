@@ -6,6 +6,7 @@ import { Applier } from "./applier.ts";
 import { CrashGuard } from "./crash-guard.ts";
 import { Derived } from "./derived.ts";
 import { InputQueue, type Input } from "./inputs.ts";
+import type { JournalRoom } from "./journal-room.ts";
 import { LocalTasks, type TaskRunner } from "./local-tasks.ts";
 import { EventProjector, RecordProjector } from "./projector.ts";
 import { type CacheOptions, RecordStore } from "./record-store.ts";
@@ -28,6 +29,7 @@ export interface LogOwnerOptions extends TakeoverOptions, CacheOptions {
   readonly lease: { readonly renewedSentMs: number; readonly unbrokenSinceMs: number };
   /** Shared by the logs of the worker. */
   readonly turn: Turn;
+  readonly room: JournalRoom;
   /** Makes the first attempts of the log's tasks in this process. */
   readonly tasks?: TaskRunner;
   /** Called when an entry went to the dead letters. */

@@ -69,18 +69,15 @@ export class Readers {
   /** Starts what was stopped for want of room. Call regularly. */
   tick(): void {
     for (const owner of this.#owners.values()) {
-      if (!this.#inboxes.has(owner.log) && this.#hasRoom(owner)) this.#openInbox(owner);
+      if (!this.#inboxes.has(owner.log) && hasRoom(owner, "inbox")) this.#openInbox(owner);
     }
-    const hasRoom = [...this.#owners.values()].every((owner) => this.#hasRoom(owner));
-    if (this.#shared === undefined && this.#owners.size > 0 && hasRoom) this.#openShared();
+    const source = this.#sharedSource;
+    const canRead = [...this.#owners.values()].every((owner) => hasRoom(owner, source));
+    if (this.#shared === undefined && this.#owners.size > 0 && canRead) this.#openShared();
   }
 
   close(): void {
     for (const log of this.#owners.keys()) this.remove(log);
-  }
-
-  #hasRoom(owner: LogOwner): boolean {
-    return owner.queue.length < LIMITS.inputsQueuedMax / 2;
   }
 
   #openInbox(owner: LogOwner): void {
@@ -93,7 +90,7 @@ export class Readers {
       from: { sequence: queue.seen("inbox") + 1 },
       onMessage: (message) => {
         this.#onBundle(owner, message);
-        if (queue.length > LIMITS.inputsQueuedMax) this.#closeInbox(log);
+        if (queue.waiting("inbox") > LIMITS.inputsQueuedMax) this.#closeInbox(log);
       },
       onCaughtUp: () => owner.caughtUp("inbox"),
     });
@@ -123,7 +120,7 @@ export class Readers {
         if (isLog) this.#onCommit(message);
         else this.#onEvent(message);
         const isOver = [...this.#owners.values()].some(
-          (owner) => owner.queue.length > LIMITS.inputsQueuedMax,
+          ({ queue }) => queue.waiting(this.#sharedSource) > LIMITS.inputsQueuedMax,
         );
         if (isOver) this.#closeShared();
       },
@@ -216,4 +213,9 @@ export class Readers {
       });
     }
   }
+}
+
+/** What waits of another stream does not stop this one: in a full journal it must be read (J24). */
+function hasRoom({ queue }: LogOwner, source: InputSource): boolean {
+  return queue.waiting(source) < LIMITS.inputsQueuedMax / 2;
 }

@@ -22,16 +22,6 @@ export async function purgeInbox(
   );
 }
 
-/** How full the journal is, from 0 to 1; 0 without a limit. */
-export async function journalPressure(bus: Bus, topology: Topology): Promise<number> {
-  let pressure = 0;
-  await unlessUnanswered(async () => {
-    const { bytes, bytesMax } = await bus.status(topology.streams.log);
-    pressure = bytes / bytesMax;
-  });
-  return pressure;
-}
-
 /**
  * Drops journal messages that nobody needs any more (J2, J3): below every log's position and watermarks, older than
  * a day (any age when space runs out, J24), never the last message of a log. Any worker may do it.
@@ -40,16 +30,15 @@ export async function purgeJournal(
   bus: Bus,
   clock: Clock,
   topology: Topology,
-  pressure: number,
+  isAgeWaived: boolean,
 ): Promise<void> {
   await unlessUnanswered(async () => {
     const ends = await readEnds(bus, topology);
     if (ends === undefined) return;
     const unread = Math.min(...ends.map(({ position }) => position));
-    const isShort = pressure >= LIMITS.logAgeWaivedAt;
     const { streams, filters } = topology;
     const sinceMs = clock.nowMs() - LIMITS.logAgeMsMin;
-    const young = isShort ? Infinity : await firstYoung(bus, streams.log, filters.logs, sinceMs);
+    const young = isAgeWaived ? Infinity : await firstYoung(bus, streams.log, filters.logs, sinceMs);
     for (const { subject, sequence, unprojected } of ends) {
       await bus.purge(streams.log, subject, Math.min(unread, unprojected, young, sequence));
     }

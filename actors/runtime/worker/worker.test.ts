@@ -11,6 +11,8 @@ import { BatchCombiner } from "../log/batch-combiner.ts";
 import { createSystem, ready } from "./worker-testing.ts";
 
 const { method } = SampleActor;
+/** Of a journal that a burst fills within a second. */
+const BYTES_MAX = 100_000;
 
 describe("a worker", () => {
   it("takes over its logs and answers a request", async () => {
@@ -252,5 +254,36 @@ describe("the journal", () => {
     await system.finish(system.worker("w2").worker.stop());
     for (let i = 0; i < 400; i += 37)
       expect((await system.read(`k${i}`)).state).toMatchObject({ balance: 1n });
+  }, 30_000);
+
+  it("keeps room for what idle logs have read, so that a burst does not fill it for good", async () => {
+    const system = createSystem();
+    const { topology } = system;
+    const { streams } = topology;
+    system.nats.setBytesMax(streams.log, BYTES_MAX);
+    const { worker } = system.worker("w1");
+    const other = system.worker("w2");
+    await ready(system, other.worker, 2);
+    await ready(system, worker, 2);
+    const [busy] = worker.owned();
+    const bus = system.nats.connect("look");
+    const keys = Array.from({ length: 1_200 }, (_, i) => `k${i}`).filter(
+      (k) => topology.logOf("core", "demo", k) === busy,
+    );
+    system.nats.freeze(other.bus); // its logs write nothing down until they are taken over
+    const calls: Promise<unknown>[] = [];
+    let pressureMax = 0;
+    for (const key of keys) {
+      const options = { requestId: key, timeoutMs: 15_000 };
+      calls.push(system.client.call(method.open, { tenant: "demo", key }, { amount: 1n }, options));
+      const now = bus.status(streams.log);
+      await system.clock.pass(3);
+      pressureMax = Math.max(pressureMax, (await now).bytes / BYTES_MAX);
+    }
+    await system.finish(Promise.all(calls));
+    expect(pressureMax).toBeGreaterThan(0.85); // it was nearly as full as it may be
+    await system.clock.pass(10_000);
+    expect((await system.finish(bus.status(streams.log))).bytes).toBeLessThan(0.8 * BYTES_MAX);
+    await system.call(method.open, "last", { amount: 1n });
   }, 30_000);
 });

@@ -8,6 +8,7 @@ import type { ActorDefinition } from "../actor.ts";
 import { BatchCombiner } from "../log/batch-combiner.ts";
 import { BusError, type Bus } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
+import { JournalRoom } from "../log/journal-room.ts";
 import type { TaskRunner } from "../log/local-tasks.ts";
 import { LogOwner } from "../log/log-owner.ts";
 import type { OwnerEnd } from "../log/owner-end.ts";
@@ -15,7 +16,7 @@ import type { LogOwnerOptions } from "../log/owner-parts.ts";
 import { Membership, rpcHash } from "./membership.ts";
 import { placeLogs } from "./placement.ts";
 import type { ProjectionDefinition } from "../projection.ts";
-import { journalPressure, purgeEvents, purgeInbox, purgeJournal } from "./purge.ts";
+import { purgeEvents, purgeInbox, purgeJournal } from "./purge.ts";
 import { Readers } from "../log/readers.ts";
 import type { TaskService } from "../task-queue.ts";
 import { type Claimed, HaltError, logEnd, takeOver, type TakeoverOptions } from "../log/takeover.ts";
@@ -115,6 +116,7 @@ class GroupWorker implements Worker {
   readonly #notBeforeMs = new Map<number, number>();
   readonly #combiners: TakeoverOptions["combiners"];
   readonly #turn = new Turn();
+  readonly #room: JournalRoom;
   readonly #halted = new Map<number, string>();
   readonly #misplacedSinceMs = new Map<number, number>();
   readonly #actors: ReadonlyMap<string, ActorDefinition>;
@@ -136,6 +138,7 @@ class GroupWorker implements Worker {
     ];
     this.#membership = new Membership({ bus, clock, topology, group, workerId, contracts, knows });
     this.#combiners = { records: new BatchCombiner(bus), events: new BatchCombiner(bus) };
+    this.#room = new JournalRoom(bus, clock, topology.streams.log);
     this.#sweep = new TimerSweep(bus, clock, topology, group);
     this.#readers = new Readers({ bus, clock, topology, group });
   }
@@ -187,7 +190,16 @@ class GroupWorker implements Worker {
       if (worker === workerId) this.#wantLog(log);
       else this.#leaveLog(log);
     });
+    this.#inBackground(this.#look());
     this.#purge();
+  }
+
+  /** What the room in the journal allows may have changed. */
+  async #look(): Promise<void> {
+    const wasShort = this.#room.isShort;
+    await this.#room.look();
+    if (!wasShort && !this.#room.isShort) return;
+    for (const { owner } of this.#holdings.values()) owner?.hurry();
   }
 
   #wantLog(log: number): void {
@@ -293,6 +305,7 @@ class GroupWorker implements Worker {
       abort,
       actors: this.#actors,
       turn: this.#turn,
+      room: this.#room,
       projections: this.#options.projections,
       hasOtherBuild: () => this.#membership.hasOtherBuild(),
       isLeftToOthers: (kind, method) => this.#membership.decline(log, kind, method),
@@ -333,7 +346,8 @@ class GroupWorker implements Worker {
 
   #purge(): void {
     const nowMs = this.#options.clock.monotonicMs();
-    if (nowMs - this.#purgedMs < LIMITS.purgeEveryMs) return;
+    const everyMs = this.#room.isShort ? LIMITS.upkeepShortMs : LIMITS.purgeEveryMs;
+    if (nowMs - this.#purgedMs < everyMs) return;
     this.#purgedMs = nowMs;
     const { bus, topology, group } = this.#options;
     for (const { owner, isReady } of this.#holdings.values()) {
@@ -346,13 +360,10 @@ class GroupWorker implements Worker {
 
   async #purgeJournal(nowMs: number, isMine: boolean): Promise<void> {
     const { bus, clock, topology } = this.#options;
-    const pressure = await journalPressure(bus, topology);
-    const isShort = pressure >= LIMITS.logPurgeAt;
-    for (const { owner } of this.#holdings.values()) owner?.hurry(isShort);
     const isDue = nowMs - this.#journalPurgedMs >= LIMITS.journalPurgeEveryMs;
-    if (!isMine || (!isDue && !isShort)) return;
+    if (!isMine || (!isDue && !this.#room.isShort)) return;
     this.#journalPurgedMs = nowMs;
-    await purgeJournal(bus, clock, topology, pressure);
+    await purgeJournal(bus, clock, topology, this.#room.pressure >= LIMITS.logAgeWaivedAt);
     const { group, eventsAgeMsMax } = this.#options;
     if (eventsAgeMsMax !== undefined && topology.group(group).reads === "events")
       await purgeEvents(bus, clock, topology, eventsAgeMsMax);

@@ -1,0 +1,77 @@
+import type { Clock } from "../../../platform/clock.ts";
+import { BusError, type Bus } from "../bus/bus.ts";
+import { LIMITS } from "../limits.ts";
+
+/** What the room that is left in the journal allows. */
+export type Allowed = "all" | "drain" | "positions";
+
+/**
+ * How full the journal is, as one worker sees it: what the server said last, and what the worker has stored since
+ * (J24). The last per cents are kept for commits that let it be purged: where nothing of them is left, an idle log
+ * cannot write down what it has read, and no space ever comes free.
+ */
+export class JournalRoom {
+  readonly #bus: Bus;
+  readonly #clock: Clock;
+  readonly #stream: string;
+  #bytes = 0;
+  #bytesMax = Infinity;
+  /** Stored by this worker since it asked last. */
+  #storedSince = 0;
+  /** A commit was refused since the server was asked last. */
+  #isRefused = false;
+  #isAsking = false;
+  #askedMs = -Infinity;
+
+  constructor(bus: Bus, clock: Clock, stream: string) {
+    this.#bus = bus;
+    this.#clock = clock;
+    this.#stream = stream;
+  }
+
+  /** From 0 to 1; 0 without a limit. */
+  get pressure(): number {
+    return this.#bytes / this.#bytesMax;
+  }
+
+  /** Space runs out: what is idle must not hold the purge up. */
+  get isShort(): boolean {
+    return this.#isRefused || this.pressure >= LIMITS.logPurgeAt;
+  }
+
+  get allowed(): Allowed {
+    if (this.#isRefused || this.pressure >= LIMITS.logPositionsOnlyAt) return "positions";
+    return this.pressure >= LIMITS.logDrainsOnlyAt ? "drain" : "all";
+  }
+
+  /** A commit was stored. */
+  stored(bytes: number): void {
+    this.#bytes += bytes;
+    this.#storedSince += bytes;
+  }
+
+  /** A commit did not fit: until the server has been asked again only the smallest are tried. */
+  refused(): void {
+    this.#isRefused = true;
+  }
+
+  /** Asks the server, where it is time to: at each call while the room may run out. Never throws. */
+  async look(): Promise<void> {
+    const nowMs = this.#clock.monotonicMs();
+    const everyMs = this.#bytesMax === Infinity && !this.#isRefused ? LIMITS.purgeEveryMs : 0;
+    if (this.#isAsking || nowMs - this.#askedMs < everyMs) return;
+    this.#isAsking = true;
+    this.#askedMs = nowMs;
+    this.#storedSince = 0;
+    try {
+      const { bytes, bytesMax } = await this.#bus.status(this.#stream);
+      this.#bytes = bytes + this.#storedSince; // which of them were counted is not known: rather too many
+      this.#bytesMax = bytesMax;
+      this.#isRefused = false;
+    } catch (error) {
+      if (!(error instanceof BusError)) throw error;
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+}
