@@ -69,10 +69,23 @@ export interface Topology {
   readonly filters: { readonly logs: string; readonly events: string; leases(group: string): string };
 }
 
+const FNV_BASIS = 0x811c9dc5;
+const FNV_PRIME = 0x01000193;
+
 /** FNV-1a over UTF-8, 32 bits: the hash that NATS' own partition mapping uses. */
 export function fnv1a(text: string): number {
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(text, "utf8")) hash = Math.imul(hash ^ byte, 0x01000193);
+  let hash = FNV_BASIS;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code > 0x7f) return fnv1aOf(Buffer.from(text, "utf8"));
+    hash = Math.imul(hash ^ code, FNV_PRIME);
+  }
+  return hash >>> 0;
+}
+
+function fnv1aOf(bytes: Uint8Array): number {
+  let hash = FNV_BASIS;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, FNV_PRIME);
   return hash >>> 0;
 }
 

@@ -16,18 +16,17 @@ export function placeLogs(
   const share = Math.ceil(logs / workers.length);
   const counts = new Map<string, number>();
   return Array.from({ length: logs }, (_, log) => {
-    const ranked = [...workers].sort(
-      (a, b) => score(b, group, log) - score(a, group, log) || (a < b ? -1 : 1),
-    );
-    const least = Math.min(...ranked.map((worker) => reluctance(worker, log)));
-    const willing = ranked.filter((worker) => reluctance(worker, log) === least);
-    const chosen = willing.find((worker) => (counts.get(worker) ?? 0) < share) ?? willing[0];
+    const ranked = workers
+      .map((worker) => ({
+        worker,
+        reluctance: reluctance(worker, log),
+        score: fnv1a(`${worker}/${group}/${log}`),
+      }))
+      .sort((a, b) => a.reluctance - b.reluctance || b.score - a.score || (a.worker < b.worker ? -1 : 1));
+    const willing = ranked.filter((candidate) => candidate.reluctance === ranked[0]?.reluctance);
+    const chosen = willing.find(({ worker }) => (counts.get(worker) ?? 0) < share) ?? willing[0];
     if (chosen === undefined) return "";
-    counts.set(chosen, (counts.get(chosen) ?? 0) + 1);
-    return chosen;
+    counts.set(chosen.worker, (counts.get(chosen.worker) ?? 0) + 1);
+    return chosen.worker;
   });
-}
-
-function score(worker: string, group: string, log: number): number {
-  return fnv1a(`${worker}/${group}/${log}`);
 }
