@@ -9,7 +9,7 @@ export interface CallScope {
   readonly principal: string;
   /** Unique for this call; in logs, in `x-request-id` and in the text of internal errors. */
   readonly callId: string;
-  /** W3C traceparent of this call. */
+  /** W3C traceparent that the caller sent, empty if it sent none. */
   readonly trace: string;
 }
 

@@ -52,6 +52,15 @@ describe("JSON over HTTP/1.1", () => {
     expect(order).toMatchObject({ status: "ORDER_STATUS_CONFIRMED", revision: "0", customerId: "" });
   });
 
+  it("keeps the trace context that the caller sends, and makes none up", async () => {
+    const fixture = await start();
+    const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const order = { customerId: "ada", lines: [{ productId: "tea", quantity: 1 }], idempotencyKey: "k" };
+    for (const headers of [{ traceparent }, {}, { traceparent: "00-short-01" }])
+      expect((await post(fixture, PLACE, order, headers as Record<string, string>)).status).toBe(200);
+    expect(fixture.seen.traces).toEqual([traceparent, "", ""]);
+  });
+
   it("explains JSON that cannot be read", async () => {
     const fixture = await start();
     const response = await post(fixture, GET, '{"orderId":7}');

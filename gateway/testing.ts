@@ -17,7 +17,7 @@ export interface Fixture {
   readonly health: Health;
   /** Renders the metrics. */
   readonly metrics: () => Promise<string>;
-  readonly seen: { streamsAborted: number; placed: number };
+  readonly seen: { streamsAborted: number; placed: number; readonly traces: string[] };
 }
 
 /**
@@ -28,7 +28,7 @@ export async function startFixture(options: Partial<GatewayServerOptions> = {}):
   const health = createHealth();
   health.ok("fixture");
   const metrics = createMetrics();
-  const seen = { streamsAborted: 0, placed: 0 };
+  const seen = { streamsAborted: 0, placed: 0, traces: [] };
   const server = await startGatewayServer({
     host: "127.0.0.1",
     port: 0,
@@ -55,7 +55,8 @@ function fixtureService(seen: Fixture["seen"]): ServiceImpl<typeof OrderService>
         context.signal,
       );
       seen.placed++;
-      const { tenant } = scopeOf(context);
+      const { tenant, trace } = scopeOf(context);
+      seen.traces.push(trace);
       return { order: { id: "ord_1", tenantId: tenant, customerId }, waitReached: wait === Wait.ACCEPTED };
     },
     getOrder: ({ orderId }) => {

@@ -6,13 +6,10 @@ export interface Random {
   float(): number;
   /** 26 characters of `[0-9a-z]`, sorting by time of creation; fits `[a-z0-9][a-z0-9_-]{0,62}`. */
   id(): string;
-  /** So many bytes, at most 64, as lower-case hexadecimal digits. */
-  hex(bytes: number): string;
 }
 
 /** Crockford base32 in lower case: no i, l, o, u, so ids survive being read aloud and typed. */
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
-const HEX = "0123456789abcdef";
 const TIME_CHARACTERS = 10;
 const CHANCE_CHARACTERS = 16;
 const POOL_BYTES = 4_096;
@@ -30,11 +27,6 @@ function createSystemRandom(): Random {
   let used = POOL_BYTES;
   let timeMs = -1;
   let timeText = "";
-  const reserve = (bytes: number) => {
-    if (used + bytes <= POOL_BYTES) return;
-    randomFillSync(pool); // one system call for 256 ids
-    used = 0;
-  };
   return Object.freeze({
     float: () => Math.random(),
     id: () => {
@@ -43,16 +35,14 @@ function createSystemRandom(): Random {
         timeMs = nowMs;
         timeText = encodeTime(nowMs);
       }
-      reserve(CHANCE_CHARACTERS);
+      if (used + CHANCE_CHARACTERS > POOL_BYTES) {
+        randomFillSync(pool); // one system call for 256 ids
+        used = 0;
+      }
       let text = timeText;
       for (const end = used + CHANCE_CHARACTERS; used < end; used++)
         text += ALPHABET.charAt((pool[used] ?? 0) & 31);
       return text;
-    },
-    hex: (bytes: number) => {
-      reserve(bytes);
-      used += bytes;
-      return pool.toString("hex", used - bytes, used);
     },
   });
 }
@@ -75,11 +65,6 @@ export function seededRandom(seed: number): Random {
     id: () => {
       let text = encodeTime(count++);
       for (let i = 0; i < CHANCE_CHARACTERS; i++) text += ALPHABET.charAt(next() & 31);
-      return text;
-    },
-    hex: (bytes) => {
-      let text = "";
-      for (let i = 0; i < bytes * 2; i++) text += HEX.charAt(next() & 15);
       return text;
     },
   };
