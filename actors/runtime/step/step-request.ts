@@ -1,5 +1,6 @@
 import {
   RefusalSchema,
+  RequestSchema,
   WaiterSchema,
   type Entry,
   type Record as RecordMessage,
@@ -58,7 +59,7 @@ export function applyRequest(
       if (meta.waiters.length >= LIMITS.waitersMax)
         throw DomainError.of("QUOTA_EXCEEDED", "too many requests wait for this answer");
       const { tag } = result;
-      const waiter = { tag, requestId, fingerprint, requests: [request], creating, atMs };
+      const waiter = { tag, requestId, fingerprint, requests: [askerOf(request)], creating, atMs };
       meta.waiters = more(meta.waiters, create(WaiterSchema, waiter));
     } else {
       const reply = encode(handler.method.output, create(handler.method.output, result));
@@ -138,9 +139,14 @@ function answerRepeat(meta: RecordMessage, request: Request): StepResult | undef
   const waiting = waiter?.requests ?? [];
   const isSame = (r: Request) => r.replyTo === request.replyTo && r.correlation === request.correlation;
   if (request.replyTo === "" || waiting.some(isSame)) return { kind: "dropped" };
-  waiting.push(request);
+  waiting.push(askerOf(request));
   if (waiting.length > LIMITS.waitersMax) waiting.shift(); // the longest waiting asks again
   return { kind: "applied", effects: noEffects() };
+}
+
+/** Where to answer: the waiter, which is written with every change of the record, says once what all of them ask. */
+function askerOf({ replyTo, correlation }: Request): Request {
+  return create(RequestSchema, { replyTo, correlation });
 }
 
 /** A refusal that is not remembered: nothing was accepted. */

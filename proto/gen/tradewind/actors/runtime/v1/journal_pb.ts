@@ -895,7 +895,7 @@ export type Waiter = Message<"tradewind.actors.runtime.v1.Waiter"> & {
   fingerprint: Uint8Array;
 
   /**
-   * Everyone that asked and waits.
+   * Everyone that asked and waits: where to answer, as id and fingerprint stand above.
    *
    * @generated from field: repeated tradewind.actors.runtime.v1.Request requests = 4;
    */
@@ -934,7 +934,7 @@ export type WaiterJson = {
   fingerprint?: string;
 
   /**
-   * Everyone that asked and waits.
+   * Everyone that asked and waits: where to answer, as id and fingerprint stand above.
    *
    * @generated from field: repeated tradewind.actors.runtime.v1.Request requests = 4;
    */
