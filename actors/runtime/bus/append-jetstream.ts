@@ -8,6 +8,8 @@ import type { Requests } from "./requests-jetstream.ts";
 
 /** Atomic batches of the server. */
 const BATCH_MESSAGES_MAX = 1_000;
+/** Of chance: a batch must differ from those that are open at the same time, and its id is sent with each message. */
+const BATCH_ID_CHARACTERS = 10;
 
 interface PubAck {
   readonly seq?: number;
@@ -36,7 +38,7 @@ export function appendBatch(
     `a batch holds ${messages.length} > ${BATCH_MESSAGES_MAX} messages`,
   );
   if (!requests.isConnected) return Promise.resolve(unknown("disconnected"));
-  const batchId = random.id();
+  const batchId = random.id().slice(-BATCH_ID_CHARACTERS);
   const batchLines = (message: Append, index: number) =>
     `${appendLines(message)}Nats-Batch-Id: ${batchId}\r\nNats-Batch-Sequence: ${index + 1}\r\n`;
   try {
