@@ -27,6 +27,19 @@ function tenantIndex(topology: Topology): number {
   return topology.event("", "", "", "").split(".").length - 4;
 }
 
+/** Tenant, kind and key of an event, whatever its subject begins with. */
+export function eventAddress(subject: string): readonly [tenant: string, kind: string, key: string] {
+  const nameDot = subject.lastIndexOf(".");
+  const keyDot = subject.lastIndexOf(".", nameDot - 1);
+  const kindDot = subject.lastIndexOf(".", keyDot - 1);
+  const tenantDot = subject.lastIndexOf(".", kindDot - 1);
+  return [
+    subject.slice(tenantDot + 1, kindDot),
+    subject.slice(kindDot + 1, keyDot),
+    subject.slice(keyDot + 1, nameDot),
+  ];
+}
+
 /** Reads messages of EVENTS; undefined for what is no event. */
 export function eventReader(topology: Topology): (message: StoredMessage) => StoredEvent | undefined {
   const at = tenantIndex(topology);
@@ -44,19 +57,24 @@ export function eventReader(topology: Topology): (message: StoredMessage) => Sto
  * messages are repeats.
  */
 export class EventPlaces {
-  readonly #last = new Map<string, { readonly sequence: number; readonly index: number }>();
+  readonly #last = new Map<string, { sequence: number; index: number }>();
 
   /** True the first time. Messages without a place are always new. */
   isNew({ headers }: StoredMessage): boolean {
     const log = headers[HEADER.log];
-    const [sequenceText, indexText] = headers[HEADER.sequence]?.split(".") ?? [];
-    if (log === undefined || sequenceText === undefined) return true;
-    const sequence = Number(sequenceText);
-    const index = Number(indexText ?? 0);
+    const place = headers[HEADER.sequence];
+    if (log === undefined || place === undefined) return true;
+    const dot = place.indexOf(".");
+    const sequence = Number(dot < 0 ? place : place.slice(0, dot));
+    const index = dot < 0 ? 0 : Number(place.slice(dot + 1));
     const last = this.#last.get(log);
-    if (last && (sequence < last.sequence || (sequence === last.sequence && index <= last.index)))
-      return false;
-    this.#last.set(log, { sequence, index });
+    if (last === undefined) {
+      this.#last.set(log, { sequence, index });
+      return true;
+    }
+    if (sequence < last.sequence || (sequence === last.sequence && index <= last.index)) return false;
+    last.sequence = sequence;
+    last.index = index;
     return true;
   }
 }

@@ -4,7 +4,7 @@ import type { Bus, StoredMessage, Subscription } from "../bus/bus.ts";
 import { TO_HEADER } from "./draft.ts";
 import type { InputSource } from "./inputs.ts";
 import { decodeCommit } from "./journal.ts";
-import { EventPlaces } from "../event-message.ts";
+import { eventAddress, EventPlaces } from "../event-message.ts";
 import { LIMITS } from "../limits.ts";
 import type { LogOwner } from "./log-owner.ts";
 import type { Topology } from "../topology.ts";
@@ -119,10 +119,8 @@ export class Readers {
         this.#sharedNext = message.sequence + 1;
         if (isLog) this.#onCommit(message);
         else this.#onEvent(message);
-        const isOver = [...this.#owners.values()].some(
-          ({ queue }) => queue.waiting(this.#sharedSource) > LIMITS.inputsQueuedMax,
-        );
-        if (isOver) this.#closeShared();
+        for (const { queue } of this.#owners.values())
+          if (queue.waiting(this.#sharedSource) > LIMITS.inputsQueuedMax) return this.#closeShared();
       },
       onCaughtUp: () => {
         this.#isSharedCaughtUp = true;
@@ -186,7 +184,7 @@ export class Readers {
   #onEvent(message: StoredMessage): void {
     const { subject, sequence, timestampMs: atMs, headers, data } = message;
     const { topology, group, clock } = this.#options;
-    const [tenant = "", kind = "", key = ""] = subject.split(".").slice(-4);
+    const [tenant, kind, key] = eventAddress(subject);
     const target = topology.logOf(group, tenant, key);
     for (const owner of this.#owners.values()) {
       if (!owner.queue.see("events", sequence)) continue;
