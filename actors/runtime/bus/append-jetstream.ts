@@ -1,5 +1,6 @@
 import type { Random } from "../../../platform/random.ts";
 import { assert } from "../assert.ts";
+import { batchLines, sendParts } from "./batch-jetstream.ts";
 import type { Append, AppendOutcome } from "./bus.ts";
 import { type ApiError, outcomeOfError } from "./errors-jetstream.ts";
 import { LIMITS } from "../limits.ts";
@@ -39,18 +40,13 @@ export function appendBatch(
   );
   if (!requests.isConnected) return Promise.resolve(unknown("disconnected"));
   const batchId = random.id().slice(-BATCH_ID_CHARACTERS);
-  const batchLines = (message: Append, index: number) =>
-    `${appendLines(message)}Nats-Batch-Id: ${batchId}\r\nNats-Batch-Sequence: ${index + 1}\r\n`;
   try {
-    for (const [index, message] of messages.slice(0, -1).entries()) {
-      const headers = toHeaders(message.headers, batchLines(message, index));
-      requests.nc.publish(message.subject, message.data, headers === undefined ? {} : { headers });
-    }
+    sendParts(requests.nc, batchId, messages.slice(0, -1));
   } catch (error) {
-    // Too large for the server, or closed: without its end the batch is dropped.
     return Promise.resolve({ kind: "refused", full: false, reason: String(error) });
   }
-  return publish(requests, last, `${batchLines(last, messages.length - 1)}Nats-Batch-Commit: 1\r\n`);
+  const lines = `${appendLines(last)}${batchLines(batchId, messages.length)}Nats-Batch-Commit: 1\r\n`;
+  return publish(requests, last, lines);
 }
 
 function publish(requests: Requests, message: Append, extra: string): Promise<AppendOutcome> {

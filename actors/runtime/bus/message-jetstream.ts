@@ -18,7 +18,6 @@ export function ownHeaders(msg: Msg): Headers {
   return parseHeaders(asBuffer(data).toString("utf8", 0, raw.hdr));
 }
 
-const HEADERS_START = "NATS/1.0\r\n";
 const LINE_BREAK = /[\r\n]/;
 
 /**
@@ -28,11 +27,19 @@ const LINE_BREAK = /[\r\n]/;
  * @throws Error when a value has a line break
  */
 export function toHeaders(own: Headers | undefined, extra = ""): MsgHdrs | undefined {
-  const lines = linesOf(own) + extra;
-  if (lines === "") return undefined;
-  const encoded = Buffer.from(`${HEADERS_START}${lines}\r\n`, "utf8");
+  if (own === undefined && extra === "") return undefined;
+  const block = headerBlock(own, extra);
+  if (block === NO_LINES) return undefined;
+  const encoded = Buffer.from(block, "utf8");
   return { encode: () => encoded } as unknown as MsgHdrs;
 }
+
+/** Headers as they are sent, and stored. @throws Error when a value has a line break */
+export function headerBlock(own: Headers | undefined, extra: string): string {
+  return `NATS/1.0\r\n${linesOf(own)}${extra}\r\n`;
+}
+
+const NO_LINES = headerBlock(undefined, "");
 
 function linesOf(headers: Headers | undefined): string {
   let lines = "";
