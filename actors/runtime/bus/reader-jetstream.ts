@@ -20,6 +20,8 @@ const RETRY_MS_MAX = 1_000;
 /** A consumer that nobody listens to goes after this. */
 const ABANDONED_MS = 10_000;
 const NANOS_PER_MS = 1_000_000;
+/** Of chance in a consumer's name, which comes back with each message. */
+const NAME_CHARACTERS = 10;
 
 interface ConsumerCreated {
   readonly num_pending: number;
@@ -80,7 +82,7 @@ export class JetStreamReader implements Subscription {
   async #start(): Promise<void> {
     const { requests, random, log } = this.#parts;
     const { stream } = this.#options;
-    const name = `reader-${random.id()}`;
+    const name = `reader-${random.id().slice(-NAME_CHARACTERS)}`;
     this.#consumer = name;
     this.#received = 0;
     this.#isCaughtUp = false;
