@@ -124,8 +124,8 @@ export class ClientLists {
   }
 
   /**
-   * Skips the closed pages that are newer than the cursor as a whole. Times within a log grow from page to page (a
-   * page's slack is kept where clocks have jumped), so a few rounds find the place among any number of pages.
+   * Skips the closed pages that are newer than the cursor as a whole. Times within a log never fall from one entry to
+   * the next, so a few rounds find the place among any number of pages.
    */
   async #seek(tenant: string, name: string, walks: readonly Walk[], after: ListCursor): Promise<void> {
     // Invariant: pages above `high` hold nothing behind the cursor; `low` and older ones may.

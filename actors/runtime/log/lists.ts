@@ -41,6 +41,10 @@ export function appendToList(store: RecordStore, log: number, entry: Entry): Mem
     meta.redriven = [...meta.redriven.slice(-LIMITS.answersMax), letter];
   }
   const page = state as ListPage;
+  const added = decode(ListEntrySchema, body);
+  // Pages are in order of time. What comes late, from the dead letters or by a clock that jumped, stands where it came.
+  const newest = page.entries.at(-1);
+  if (newest !== undefined && added.createdMs < newest.createdMs) added.createdMs = newest.createdMs;
   if (page.entries.length >= LIMITS.listPageEntriesMax) {
     const closed = store.add(listPageId(tenant, name, log, page.page));
     const copy = closed.open(ListPageSchema);
@@ -53,7 +57,7 @@ export function appendToList(store: RecordStore, log: number, entry: Entry): Mem
     page.page += 1;
     page.entries = [];
   }
-  page.entries.push(decode(ListEntrySchema, body));
+  page.entries.push(added);
   meta.revision += 1n;
   meta.nowMs = atMs;
   head.touched();
