@@ -129,7 +129,7 @@ export class Applier {
 
   /** The next input is too large to commit: it goes to the dead letters unapplied. */
   refuseNext(why: string): void {
-    this.#refused = why;
+    this.#refused = `${why}; what one message does must fit one commit`;
   }
 
   #isLoaded(refs: readonly RecordRef[]): boolean {

@@ -118,13 +118,15 @@ export class Draft {
     this.#bytes += letter.raw.length + (letter.entry?.body.length ?? 0) + 2 * EFFECT_OVERHEAD_BYTES;
   }
 
-  /** Says which record has outgrown its bound, if one has. */
-  oversizedRecord(): string | undefined {
+  /** Says what has outgrown its bound, if anything has: a record, or the commit as it is encoded. */
+  oversize(data: Uint8Array): string | undefined {
     for (const record of this.changed) {
       const { length } = record.bytes();
       if (length > LIMITS.recordBytesMax)
         return `the record ${record.name} has ${length} bytes, at most ${LIMITS.recordBytesMax} are stored`;
     }
+    if (data.length > LIMITS.messageBytesMax - LIMITS.headerBytesMax)
+      return `the commit has ${data.length} bytes`;
     return undefined;
   }
 

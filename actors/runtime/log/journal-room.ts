@@ -44,6 +44,11 @@ export class JournalRoom {
     return this.pressure >= LIMITS.logDrainsOnlyAt ? "drain" : "all";
   }
 
+  /** False: a commit of that size would take what is kept for positions. */
+  fits(bytes: number): boolean {
+    return this.#bytes + bytes <= this.#bytesMax * LIMITS.logPositionsOnlyAt;
+  }
+
   /** A commit was stored. */
   stored(bytes: number): void {
     this.#bytes += bytes;

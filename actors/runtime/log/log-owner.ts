@@ -277,13 +277,9 @@ export class LogOwner {
   async #commit(draft: Draft): Promise<void> {
     const head = this.#head(CommitKind.COMMIT);
     const data = draft.encode(head);
-    const tooLarge = draft.oversizedRecord();
-    if (tooLarge !== undefined || data.length > LIMITS.messageBytesMax - LIMITS.headerBytesMax) {
-      const why = `${tooLarge ?? `the commit has ${data.length} bytes`}; what one message does must fit one commit`;
-      if (!this.#giveBack(draft)) this.#parts.applier.refuseNext(why);
-      return;
-    }
-    // What does not fit into a journal that is nearly full must not keep the owner from writing down its positions.
+    const oversize = draft.oversize(data);
+    if (oversize !== undefined)
+      return void (this.#giveBack(draft) || this.#parts.applier.refuseNext(oversize));
     if (!(await this.#append(data, head.id, draft.headers(), draft))) return;
     // Not before: an input that is too large is tried again, and meanwhile its announcement stands.
     this.#leaveTurn();
@@ -307,10 +303,13 @@ export class LogOwner {
     this.#stepsMax = Math.min(LIMITS.commitStepsMax, this.#stepsMax * 2);
   }
 
-  /** False: the log is lost, or the journal is full, and the draft given back. */
+  /** False: the log is lost, or the draft given back for want of room: it must not keep positions from being stored. */
   async #append(data: Uint8Array, id: string, headers: Headers, draft?: Draft): Promise<boolean> {
     const positions = this.queue.positions();
-    const outcome = await this.#claimed.journal.append(id, data, headers, draft !== undefined);
+    const hasRoom = draft === undefined || this.#options.room.fits(data.length);
+    const outcome = hasRoom
+      ? await this.#claimed.journal.append(id, data, headers, draft !== undefined)
+      : ({ kind: "full" } as const);
     if (outcome.kind === "committed") {
       this.#positions = positions;
       this.#options.room.stored(data.length);
