@@ -19,7 +19,7 @@ const POLL_MS = 100;
 const ADMISSION_AT = 0.8;
 /** Commits go on: a little less, and they are refused again. */
 const PURGED_AT = 0.75;
-const ADMISSION_SEEN_MS = 2_500;
+const ADMISSION_SEEN_MS = 1_500;
 /** A purge comes every five seconds; what an idle log has read it writes down within another. */
 const PURGED_MS_MAX = 20_000;
 /** What came before the refusals is worked off first, and limits may be small. */
@@ -31,6 +31,8 @@ const BALLAST_COMMANDS = 32;
 /** What an op is made longer by: it is in the record, and in the answer that is remembered. */
 const PAD_LENGTHS = [20, 500];
 const LIMIT_SEEN_MS = LIMITS.purgeEveryMs + 1_000;
+/** While there is one they look at each tick. */
+const LIMIT_CHANGE_SEEN_MS = 250;
 const BURST_EVERY_MS = 5;
 const BURST_COMMANDS_MAX = 400;
 /** From the start of a worker to the takeover of a log whose owner is gone. */
@@ -51,10 +53,14 @@ export interface EpilogueOptions {
 export class Epilogue {
   readonly #options: EpilogueOptions;
   readonly #pad: string;
+  /** Half of the time all that fills the journal is for one log, while the others are idle. */
+  readonly #isSpread: boolean;
+  #opened = 0;
 
   constructor(options: EpilogueOptions) {
     this.#options = options;
     this.#pad = "-".repeat(options.dice.pick(PAD_LENGTHS));
+    this.#isSpread = options.dice.chance(0.5);
   }
 
   async run(ending: Ending, member: Member): Promise<void> {
@@ -70,11 +76,15 @@ export class Epilogue {
     const { system, observer, dice, report } = this.#options;
     const { log } = system.topology.streams;
     const { clock } = observer;
-    const bytes = await this.#ballast(member);
-    system.nats.setBytesMax(log, bytes * 100);
+    await this.#ballast(member);
+    system.nats.setBytesMax(log, JOURNAL_BYTES_MIN * 100);
     await sleep(clock, LIMIT_SEEN_MS); // workers look at the room that is left only where there is a limit
-    const bytesMax = Math.ceil(bytes / dice.pick([0.82, 0.87, 0.93]));
+    const { bytes } = await observer.bus.status(log);
+    // Where nothing is kept for its age it has been purged meanwhile, and only a burst fills it.
+    const bytesMax = Math.ceil(Math.max(bytes, JOURNAL_BYTES_MIN) / dice.pick([0.82, 0.87, 0.93]));
     system.nats.setBytesMax(log, bytesMax);
+    if (dice.chance(0.2) && bytes >= JOURNAL_BYTES_MIN) await this.#desert(member);
+    else await sleep(clock, LIMIT_CHANGE_SEEN_MS);
     const burst = dice.chance(0.7) ? this.#burst(member) : Promise.resolve();
     const pressure = async () => (await observer.bus.status(log)).bytes / bytesMax;
     const fromMs = clock.monotonicMs();
@@ -104,26 +114,47 @@ export class Epilogue {
     await this.#open(member, "epilogue");
   }
 
-  /** Fills the journal with so much that its limit can be a real one. @returns its bytes */
-  async #ballast(member: Member): Promise<number> {
+  /** Nobody is there to make room for a while. */
+  async #desert({ client }: Member): Promise<void> {
+    const { system, observer, report } = this.#options;
+    const roles = ["worker", "analytics"] as const;
+    for (const role of roles) for (const { process } of system.members(role)) process.crash();
+    await sleep(observer.clock, ADMISSION_SEEN_MS);
+    if (client?.refusal() === undefined) report("J24 admission stops at 80 %", "commands are accepted");
+    for (const role of roles) system.spawn(role);
+  }
+
+  /** Fills the journal with so much that its limit can be a real one. */
+  async #ballast(member: Member): Promise<void> {
     const { system, observer } = this.#options;
-    for (let round = 0; ; round++) {
-      const keys = Array.from({ length: BALLAST_COMMANDS }, (_, i) => `ballast-${round}-${i}`);
-      await Promise.all(keys.map((key) => this.#open(member, key)));
+    for (;;) {
+      await Promise.all(Array.from({ length: BALLAST_COMMANDS }, () => this.#open(member, this.#key())));
       const { bytes } = await observer.bus.status(system.topology.streams.log);
-      if (bytes >= JOURNAL_BYTES_MIN) return bytes;
+      if (bytes >= JOURNAL_BYTES_MIN) return;
     }
   }
 
-  /** Commands until they are refused. */
+  /** Commands until they are refused, sometimes while the logs of all workers but one wait to be taken over. */
   async #burst(member: Member): Promise<void> {
-    const { clock } = this.#options.observer;
+    const { system, observer, dice } = this.#options;
+    const { clock } = observer;
+    const [, ...others] = dice.chance(0.5) ? system.members("worker") : [];
+    for (const { process } of others) process.crash();
     const calls: Promise<void>[] = [];
     while (member.client?.refusal() === undefined && calls.length < BURST_COMMANDS_MAX) {
-      calls.push(this.#open(member, `burst-${calls.length}`));
+      calls.push(this.#open(member, this.#key()));
       await sleep(clock, BURST_EVERY_MS);
     }
     await Promise.all(calls);
+  }
+
+  #key(): string {
+    const { system, plan } = this.#options;
+    const [tenant = ""] = plan.tenants;
+    for (;;) {
+      const key = `fill-${this.#opened++}`;
+      if (this.#isSpread || system.topology.logOf("core", tenant, key) === 0) return key;
+    }
   }
 
   /** What every log still needs of the journal. */

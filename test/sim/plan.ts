@@ -137,7 +137,7 @@ const ZOMBIE_RATE = 0.15;
 /** Of these: replaced before its lease has run out, because the server says that it is not connected. */
 const UNHEARD_RATE = 0.3;
 /** Schedules in which many messages kill the one worker of several logs. */
-const KILLERS_RATE = 0.08;
+const KILLERS_RATE = 0.14;
 
 /** Schedules with actors whose records go. */
 const SHORT_LIVED_RATE = 0.1;

@@ -101,13 +101,6 @@ export const RARE_PLANTS: readonly Plant[] = [
     "const idleMs = LIMITS.idlePositionMs;",
   ),
   planted(
-    "J24",
-    "a-commit-that-does-not-fit-is-tried-for-ever",
-    "log/journal.ts",
-    'if (isCertain) return { kind: "full" };',
-    "",
-  ),
-  planted(
     "J23",
     "reads-are-answered-while-handing-over",
     "log/log-owner.ts",
@@ -195,8 +188,8 @@ export const RARE_PLANTS: readonly Plant[] = [
     "J5",
     "an-idle-log-writes-no-position",
     "log/log-owner.ts",
-    "const isDue = (isQuiet && this.#hasOthersMoved) || this.#isInDoubt();",
-    "const isDue = this.#isInDoubt() && isQuiet;",
+    "const isDue = (isQuiet && isOld && this.#hasOthersMoved) || this.#isInDoubt();",
+    "const isDue = this.#isInDoubt() && isQuiet && isOld;",
   ),
   planted(
     "J5",
