@@ -42,7 +42,8 @@ export function startTaskWorker(options: TaskWorkerOptions): TaskWorker {
 class Worker implements TaskWorker {
   readonly #options: TaskWorkerOptions;
   readonly #writer: InboxWriter;
-  readonly #append: AppendOutcomeEntry;
+  /** Set with the fields: V8 gives a function that is assigned to a property to the old generation at once. */
+  readonly #append: AppendOutcomeEntry = (group, log, entry) => this.#writer.append(group, log, entry);
   readonly #services: ReadonlyMap<string, TaskService>;
   readonly #running = new Set<RunningTask>();
   readonly #pulls: readonly Subscription[];
@@ -53,7 +54,6 @@ class Worker implements TaskWorker {
   constructor(options: TaskWorkerOptions) {
     this.#options = options;
     this.#writer = new InboxWriter(options);
-    this.#append = (group, log, entry) => this.#writer.append(group, log, entry);
     this.#services = new Map(options.services.map((service) => [service.queue.name, service]));
     this.#pulls = options.services.map((service) => this.#pull(service));
     this.#beat();
