@@ -57,7 +57,7 @@ interface Call {
   resendAtMs: number;
   resendAfterMs: number;
   readonly signal: AbortSignal | undefined;
-  onAbort: (() => void) | undefined;
+  readonly onAbort: (() => void) | undefined;
   readonly resolve: (result: CallResult<DescMessage>) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -122,6 +122,8 @@ export class ClientCalls {
     const group = topology.groupOf(entry.kind);
     const log = topology.logOf(group, entry.tenant, entry.key);
     const { signal } = options;
+    // Not assigned to the call later: V8 gives such a function, and all it refers to, to the old generation at once.
+    const onAbort = signal && (() => this.#end(correlation)?.reject(signal.reason));
     const deadlineMs = clock.monotonicMs() + options.timeoutMs;
     const call: Call = {
       method,
@@ -132,15 +134,12 @@ export class ClientCalls {
       resendAtMs: Infinity,
       resendAfterMs: RESEND_AFTER_MS,
       signal,
-      onAbort: undefined,
+      onAbort,
       resolve,
       reject,
     };
     this.#calls.set(correlation, call);
-    if (signal) {
-      call.onAbort = () => this.#end(correlation)?.reject(signal.reason);
-      signal.addEventListener("abort", call.onAbort, { once: true });
-    }
+    if (onAbort) signal.addEventListener("abort", onAbort, { once: true });
     this.#sweep ??= clock.setTimer(() => this.#onSweep(), SWEEP_EVERY_MS);
     this.#options.writer.append(group, log, entry, deadlineMs).then(
       () => this.#awaitReply(call),
