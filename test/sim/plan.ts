@@ -293,7 +293,7 @@ function drawUsual(seed: number): Plan {
     faults: planFaults(new Dice(seed, "faults"), healMs, leaseMs, zombie?.kind),
     healMs,
     watchesRecords,
-    tasksAtHome: !hasKillers && new Dice(seed, "home").chance(HOME_RATE),
+    tasksAtHome: !hasKillers && new Dice(seed, "home").chance(0.6),
     causalDepthMax,
     skew,
     ending: extra.chance(ENDING_RATE)
@@ -398,4 +398,3 @@ function drawLimits(dice: Dice, leaseMs: number): Plan["limits"] {
 /** Messages so small that commits must be made smaller, and some inputs fit none. */
 const TIGHT = { messageBytesMax: 1_700, headerBytesMax: 100, commitBytesMax: 1_000, recordBytesMax: 700 };
 const TIGHT_RATE = 0.1;
-const HOME_RATE = 0.6;
