@@ -202,8 +202,8 @@ export const RARE_PLANTS: readonly Plant[] = [
     "J15",
     "an-event-that-was-seen-counts-again",
     "event-message.ts",
-    "      return false;\n    this.#last",
-    "      return true;\n    this.#last",
+    "index <= last.index)) return false;",
+    "index <= last.index)) return true;",
   ),
   planted(
     "J21",
