@@ -12,8 +12,8 @@ import { verify } from "./verdict.ts";
 export interface Scene {
   readonly system: FaultSystem;
   readonly load: LoadDriver;
-  /** Notes that a fault begins now: it counts, and its recovery is measured. */
-  readonly hit: () => void;
+  /** Notes that a fault begins now: it counts, and its recovery is measured; `what` names it where it differs. */
+  readonly hit: (what?: string) => void;
 }
 
 export interface FaultRunOptions extends FaultSystemOptions {
@@ -31,9 +31,10 @@ export interface FaultRunOptions extends FaultSystemOptions {
 export const SERVERS = [1, 3] as const;
 const VIOLATIONS_SHOWN = 20;
 
-/** One hit: when, and how many orders were under way. */
+/** One hit: when, what, and how many orders were under way. */
 interface Hit {
   readonly ms: number;
+  readonly what: string;
   readonly inFlight: number;
 }
 
@@ -50,7 +51,8 @@ export async function faultRun(options: FaultRunOptions): Promise<void> {
     await options.before?.(system);
     const load = new LoadDriver(system.api, options.load);
     const hits: Hit[] = [];
-    const hit = () => void hits.push({ ms: systemClock.monotonicMs(), inFlight: load.inFlight });
+    const hit = (what = "") =>
+      void hits.push({ ms: systemClock.monotonicMs(), what, inFlight: load.inFlight });
     const scene: Scene = { system, load, hit };
     const violations = await breakAndVerify(options, scene, hits);
     figures = {
@@ -106,7 +108,7 @@ async function breakAndVerify(
   const parts = [
     `${name} ${system.label}: ${diary.acked} orders (${ends})`,
     `${hits.length} faults`,
-    `recovery ${hits.map(({ ms }) => load.recoveryMs(ms)).join("/") || "0"} ms`,
+    `recovery ${hits.map(({ ms, what }) => `${what} ${load.recoveryMs(ms)}`.trim()).join("/") || "0"} ms`,
     `settled ${figures.settleMs} ms after healing`,
     `${sampler.samples} stock samples`,
     `${watcher.resumes} watch resumes with ${watcher.repeats} repeats`,

@@ -51,7 +51,7 @@ it.each([1, 3] as const)(
           const victim = victims[Math.floor(random.float() * victims.length)];
           if (victim === undefined) continue;
           const downMs = random.float() * DOWN_MS_MAX;
-          hit();
+          hit(victim instanceof RoleProcess ? victim.name : `nats-${system.nats.indexOf(victim)}`);
           await victim.kill();
           // One that was killed while it came back is brought back by the same hand.
           if (reviving.has(victim)) continue;
