@@ -116,7 +116,7 @@ describe("the circuit of the provider over HTTP", () => {
     closing.push(() => server.close());
     const { port } = server.address() as AddressInfo;
     const changes: boolean[] = [];
-    const circuit = { faultsMax: 5, openMs: 60_000, onChange: (isOpen: boolean) => changes.push(isOpen) };
+    const circuit = { faultsMax: 5, probeEveryMs: 60_000, onChange: (isOpen: boolean) => changes.push(isOpen) };
     const baseUrl = `http://127.0.0.1:${port}`;
     return { calls, changes, provider: createHttpProvider({ baseUrl, timeoutMs: 200, circuit }) };
   }

@@ -35,7 +35,7 @@ export const RULES: readonly Rule[] = [
     part: "tasks",
     own: files("actors", "payment/payment-tasks", "payment/provider-http", "payment/provider-memory"),
   },
-  { part: "tasks", own: files("actors", "payment/circuit", "shared/payment-simulator") },
+  { part: "tasks", own: files("actors", "shared/circuit", "shared/payment-simulator") },
   { part: "archive, books", own: ["actors/archivist/", "actors/reconcile/"] },
   { part: "handlers", own: DOMAINS.map((domain) => `actors/${domain}/`) },
   { part: "decode", path: /@bufbuild\/protobuf\/.*\/from-binary\.js/ },

@@ -1,7 +1,7 @@
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { z } from "zod";
-import { type Circuit, type CircuitOptions, createCircuit } from "./circuit.ts";
+import { Circuit, type CircuitOptions } from "../shared/circuit.ts";
 import type { PaymentProvider, ProviderAnswer, ProviderRequest } from "./provider.ts";
 
 export interface HttpProviderOptions {
@@ -10,7 +10,7 @@ export interface HttpProviderOptions {
   /** One call; the outcome is unknown after it. 2,500 by default, less than the task's own timeout. */
   readonly timeoutMs?: number;
   /** When to stop calling a provider that answers nobody. */
-  readonly circuit?: Pick<CircuitOptions, "faultsMax" | "openMs" | "onChange">;
+  readonly circuit?: Pick<CircuitOptions, "faultsMax" | "probeEveryMs" | "onChange">;
 }
 
 const TIMEOUT_MS = 2_500;
@@ -62,7 +62,7 @@ export function createHttpProvider({
   circuit: circuitOptions,
 }: HttpProviderOptions): PaymentProvider {
   const isFault = (error: unknown) => !(error instanceof RequestRefusedError);
-  const circuit = createCircuit({ ...circuitOptions, isFault, heldMsMax: timeoutMs });
+  const circuit = new Circuit({ ...circuitOptions, isFault, heldMsMax: timeoutMs });
   const send = createSend(baseUrl, timeoutMs);
   const guarded = (wanted: Call, signal: AbortSignal) =>
     guard(circuit, () => call(send, wanted, signal), signal);

@@ -1,18 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { type Circuit, CircuitOpenError, createCircuit } from "./circuit.ts";
+import { Circuit, CircuitOpenError, type CircuitOptions } from "./circuit.ts";
 
 const signal = new AbortController().signal;
 const fault = () => Promise.reject(new Error("no answer"));
 
-function circuit(
-  options: { readonly faultsMax?: number; readonly openMs?: number; heldMsMax?: number } = {},
-) {
+function circuit(options: Partial<CircuitOptions> = {}) {
   const changes: boolean[] = [];
   const onChange = (isOpen: boolean) => changes.push(isOpen);
   const isFault = (error: unknown) => (error as Error).message === "no answer";
+  const fixed = { isFault, onChange };
   return {
     changes,
-    ...createCircuit({ faultsMax: 3, openMs: 50, heldMsMax: 40, ...options, isFault, onChange }),
+    subject: new Circuit({ faultsMax: 3, probeEveryMs: 20, heldMsMax: 40, ...options, ...fixed }),
   };
 }
 
@@ -23,7 +22,7 @@ async function breakIt(subject: Circuit, times = 3): Promise<void> {
 
 describe("a circuit", () => {
   it("lets calls through side by side while it is closed", async () => {
-    const subject = circuit();
+    const { subject } = circuit();
     const waiting: (() => void)[] = [];
     const calls = Array.from({ length: 50 }, () =>
       subject.run(() => new Promise<void>((resolve) => void waiting.push(resolve)), signal),
@@ -34,9 +33,9 @@ describe("a circuit", () => {
   });
 
   it("opens after faults in a row, and fails what it held back for too long without calling", async () => {
-    const subject = circuit({ openMs: 60_000 });
+    const { subject, changes } = circuit({ probeEveryMs: 60_000 });
     await breakIt(subject);
-    expect(subject.changes).toEqual([true]);
+    expect(changes).toEqual([true]);
     let isCalled = false;
     const held = subject.run(async () => void (isCalled = true), signal);
     await expect(held).rejects.toThrow(CircuitOpenError);
@@ -44,7 +43,7 @@ describe("a circuit", () => {
   });
 
   it("is not opened by faults with an answer between them, nor by what speaks against one request", async () => {
-    const subject = circuit();
+    const { subject, changes } = circuit();
     for (let round = 0; round < 3; round++) {
       await breakIt(subject, 2);
       await subject.run(() => Promise.resolve("declined"), signal);
@@ -54,25 +53,47 @@ describe("a circuit", () => {
         "bad",
       );
     }
-    expect(subject.changes).toEqual([]);
+    expect(changes).toEqual([]);
   });
 
-  it("closes with the first answer after its rest, and what was held back goes on at once", async () => {
-    const subject = circuit({ heldMsMax: 5_000 });
+  it("closes with the first answer, and what was held back goes on at once", async () => {
+    const { subject, changes } = circuit({ heldMsMax: 5_000 });
     await breakIt(subject);
     const answers = Array.from({ length: 20 }, (_, at) => subject.run(() => Promise.resolve(at), signal));
     expect(await Promise.all(answers)).toEqual(Array.from({ length: 20 }, (_, at) => at));
-    expect(subject.changes).toEqual([true, false]);
+    expect(changes).toEqual([true, false]);
   });
 
-  it("stays open when that call fails too", async () => {
-    const subject = circuit({ heldMsMax: 5_000 });
-    await breakIt(subject, 4);
-    expect(subject.changes).toEqual([true, true]);
+  it("stays open while the calls that try fail too, one after another", async () => {
+    const { subject, changes } = circuit({ heldMsMax: 5_000 });
+    await breakIt(subject, 6);
+    expect(changes).toEqual([true]);
+  });
+
+  it("tries another call while the one before has no answer", async () => {
+    const { subject, changes } = circuit({ heldMsMax: 5_000 });
+    await breakIt(subject);
+    const answered = Promise.withResolvers<string>();
+    const first = subject.run(() => answered.promise, signal);
+    expect(await subject.run(() => Promise.resolve("second"), signal)).toBe("second");
+    expect(changes).toEqual([true, false]);
+    answered.resolve("first");
+    expect(await first).toBe("first");
+  });
+
+  it("closes with the answer to a call that was under way when it opened", async () => {
+    const { subject, changes } = circuit({ probeEveryMs: 60_000, heldMsMax: 5_000 });
+    const answered = Promise.withResolvers<string>();
+    const early = subject.run(() => answered.promise, signal);
+    await breakIt(subject);
+    const held = subject.run(() => Promise.resolve("held"), signal);
+    answered.resolve("early");
+    expect(await Promise.all([early, held])).toEqual(["early", "held"]);
+    expect(changes).toEqual([true, false]);
   });
 
   it("lets go of a call whose caller gives up", async () => {
-    const subject = circuit({ openMs: 60_000, heldMsMax: 60_000 });
+    const { subject } = circuit({ probeEveryMs: 60_000, heldMsMax: 60_000 });
     await breakIt(subject);
     const stop = new AbortController();
     const held = subject.run(fault, stop.signal);
