@@ -105,6 +105,36 @@ describe("the provider over HTTP", () => {
   });
 });
 
+describe("a kept connection of the provider over HTTP", () => {
+  /** Answers the first call of each connection, and hangs up on the others, or on all. */
+  async function hangingUp(isFirstAnswered: boolean) {
+    const connections = new Map<unknown, number>();
+    const server = createServer((request, response) => {
+      const calls = (connections.get(request.socket) ?? 0) + 1;
+      connections.set(request.socket, calls);
+      if (calls > 1 || !isFirstAnswered) request.socket.destroy();
+      else response.end(JSON.stringify({ status: "approved", ref: "r" }));
+    });
+    await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+    closing.push(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    return { connections, provider: createHttpProvider({ baseUrl: `http://127.0.0.1:${port}` }) };
+  }
+
+  it("that was closed meanwhile costs no attempt: the call goes out again on a new one", async () => {
+    const { connections, provider } = await hangingUp(true);
+    for (const key of ["a", "b", "c"])
+      expect(await provider.capture(followUp(key), signal)).toMatchObject({ status: "approved" });
+    expect([...connections.values()]).toEqual([2, 1, 1]);
+  });
+
+  it("is the only reason to send a call twice", async () => {
+    const { connections, provider } = await hangingUp(false);
+    await expect(provider.capture(followUp("a"), signal)).rejects.toThrow("socket hang up");
+    expect([...connections.values()]).toEqual([1]);
+  });
+});
+
 describe("the circuit of the provider over HTTP", () => {
   async function statusServer(status: number) {
     const calls: string[] = [];
@@ -116,7 +146,11 @@ describe("the circuit of the provider over HTTP", () => {
     closing.push(() => server.close());
     const { port } = server.address() as AddressInfo;
     const changes: boolean[] = [];
-    const circuit = { faultsMax: 5, probeEveryMs: 60_000, onChange: (isOpen: boolean) => changes.push(isOpen) };
+    const circuit = {
+      faultsMax: 5,
+      probeEveryMs: 60_000,
+      onChange: (isOpen: boolean) => changes.push(isOpen),
+    };
     const baseUrl = `http://127.0.0.1:${port}`;
     return { calls, changes, provider: createHttpProvider({ baseUrl, timeoutMs: 200, circuit }) };
   }
