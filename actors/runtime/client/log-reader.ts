@@ -70,6 +70,7 @@ export class LogReader {
   readonly #options: LogReaderOptions;
   readonly #lanes = new Map<string, Lane>();
   #waiting = 0;
+  #isReadable = true;
 
   constructor(options: LogReaderOptions) {
     this.#options = options;
@@ -202,11 +203,15 @@ export class LogReader {
       const sequence = mark === undefined ? 0n : decode(MarkSchema, mark.data).logSequence;
       if (sequence < sequenceMin) return undefined;
       seen.see(lane.group, lane.log, sequence); // another replica may be behind this one
+      if (!this.#isReadable) log.info({ log: lane.log }, "bucket is readable again");
+      this.#isReadable = true;
       const asOfMs = mark?.timestampMs ?? 0;
       return subjects.map((subject) => ({ record: decodeRecord(found.get(subject)?.data), asOfMs }));
     } catch (error) {
       if (!(error instanceof BusError)) throw error;
-      log.warn({ err: error, log: lane.log }, "bucket is not readable");
+      // Said once: while a server is away every read comes here, many times a second.
+      if (this.#isReadable) log.warn({ err: error, log: lane.log }, "bucket is not readable");
+      this.#isReadable = false;
       return undefined;
     }
   }
