@@ -16,8 +16,8 @@ export type { NatsConnection } from "@nats-io/transport-node";
 /** nats-server 2.14: schedules, atomic cancel, consumer reset. Older servers drop stream fields silently. */
 export const API_LEVEL_MIN = 4;
 
-const RECONNECT_WAIT_MS = 250;
-const RECONNECT_JITTER_MS = 250;
+const RECONNECT_WAIT_MS = 100;
+const RECONNECT_JITTER_MS = 100;
 /** Two pings unanswered, so a frozen server is noticed within 15 s; the client's default is four minutes. */
 const PING_INTERVAL_MS = 5_000;
 const PINGS_UNANSWERED_MAX = 2;

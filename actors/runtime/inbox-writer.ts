@@ -190,14 +190,7 @@ export class InboxWriter {
       );
       if (!this.#isAwaited(lane, bundle)) return;
       await sleep(clock, delayMs);
-      for (
-        let waitedMs = delayMs;
-        !bus.isConnected() && this.#isAwaited(lane, bundle);
-        waitedMs += RESEND_DELAY_MS
-      ) {
-        if (waitedMs > LIMITS.retryDelayMsMax) break;
-        await sleep(clock, RESEND_DELAY_MS);
-      }
+      while (!bus.isConnected() && this.#isAwaited(lane, bundle)) await sleep(clock, RESEND_DELAY_MS);
     }
   }
 

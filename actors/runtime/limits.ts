@@ -64,8 +64,11 @@ export const LIMITS = Object.freeze({
   readTimeoutMs: 2_000,
   /** A read of a record waits so long for an owner: a log that changes hands has one again by then. */
   readWaitMs: 4_000,
+  /** Rest after a request that got no answer: doubled up to the maximum, which a server that is back waits for. */
   retryDelayMs: 100,
-  retryDelayMsMax: 2_000,
+  retryDelayMsMax: 400,
+  /** The maximum for what is refused, as by a full store: it can be large and is sent in vain. */
+  refusedDelayMsMax: 2_000,
   /** A lease is renewed this often; its worker is taken over after `leaseMs`. */
   leaseRenewMs: 400,
   leaseMs: 3_000,

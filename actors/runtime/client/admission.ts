@@ -34,6 +34,7 @@ const LOAD_AGE_MS_MAX = 5_000;
 const RETRY_AFTER_MS_MIN = 200;
 /** Also after a long silence: what came meanwhile is worked off faster than it came. */
 const RETRY_AFTER_MS_MAX = 1_000;
+const UNCONNECTED_RETRY_AFTER_MS = 500;
 const FULL_RETRY_AFTER_MS = 5_000;
 /** All that are refused within such a time are told the same: an answer that others get as well costs little. */
 const REFUSAL_STEP_MS = 10;
@@ -80,7 +81,7 @@ export class Admission {
   refusal(): AdmissionRefusal | undefined {
     const { bus, writer } = this.#options;
     if (!bus.isConnected()) {
-      return { reason: "there is no connection to NATS", retryAfterMs: RETRY_AFTER_MS_MAX };
+      return { reason: "there is no connection to NATS", retryAfterMs: UNCONNECTED_RETRY_AFTER_MS };
     }
     if (this.#fullStream !== undefined || writer.isFull()) {
       const reason = `the store is full (${this.#fullStream ?? this.#options.topology.streams.inbox})`;

@@ -87,11 +87,8 @@ export class Journal {
    */
   async append(id: string, data: Uint8Array, headers: Headers, isGivenBack = false): Promise<CommitOutcome> {
     let isCertain = isGivenBack;
-    for (
-      let delayMs: number = LIMITS.retryDelayMs;
-      ;
-      delayMs = Math.min(delayMs * 2, LIMITS.retryDelayMsMax)
-    ) {
+    let delayMs: number = LIMITS.retryDelayMs;
+    for (let delayMsMax: number; ; delayMs = Math.min(delayMs * 2, delayMsMax)) {
       this.#signal.throwIfAborted();
       const sentMs = this.#clock.monotonicMs();
       const message = { subject: this.#subject, data, headers, expectLastSequence: this.#last };
@@ -101,10 +98,12 @@ export class Journal {
       if (outcome.kind === "refused") {
         this.isFull = true;
         if (isCertain) return { kind: "full" };
+        delayMsMax = LIMITS.refusedDelayMsMax;
         await sleep(this.#clock, delayMs, this.#signal);
         continue;
       }
       isCertain = false;
+      delayMsMax = LIMITS.retryDelayMsMax;
       const readMs = this.#clock.monotonicMs();
       const end = await untilAnswered(this.#clock, this.#signal, () =>
         readLogEnd(this.#bus, this.#stream, this.#subject),

@@ -96,7 +96,8 @@ export class Watermark {
         if (this.#mark.batchId === mark.batchId) return;
       }
       if (tries > 0) await sleep(clock, delayMs, signal);
-      delayMs = Math.min(delayMs * 2, LIMITS.retryDelayMsMax);
+      const { retryDelayMsMax, refusedDelayMsMax } = LIMITS;
+      delayMs = Math.min(delayMs * 2, outcome.kind === "refused" ? refusedDelayMsMax : retryDelayMsMax);
     }
   }
 
