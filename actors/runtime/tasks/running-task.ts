@@ -13,6 +13,7 @@ import {
 import type { Bus, Delivery } from "../bus/bus.ts";
 import { HEADER } from "../headers.ts";
 import { LIMITS } from "../limits.ts";
+import type { FailureLog } from "./failure-log.ts";
 import { laterTask } from "./task-message.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 import type { TaskService } from "../task-queue.ts";
@@ -27,6 +28,7 @@ export interface RunningTaskOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  readonly failures: FailureLog;
   readonly topology: Topology;
 }
 
@@ -35,8 +37,6 @@ export type AppendOutcomeEntry = (group: string, log: number, entry: Entry) => P
 
 /** A longer rest is a schedule: a delivery that waits counts against the consumer's limit. */
 const NAK_DELAY_MS_MAX = 5_000;
-/** From this attempt on a task that is never given up is somebody's business. */
-const ALERT_ATTEMPTS_MIN = 8;
 /** Why a task was given up, as the actor is told. */
 const ERROR_LENGTH_MAX = 500;
 
@@ -201,7 +201,7 @@ export class RunningTask {
 
   #failed(task: Task, { kind, error }: Failure): void {
     const { queue } = this.#parts.service;
-    const { log } = this.#options;
+    const { log, failures } = this.#options;
     const attempt = this.#attempts;
     const fields = { queue: queue.name, taskId: task.id, attempt, error };
     const isLast = kind === "hopeless" || attempt >= queue.retry.attemptsMax;
@@ -209,8 +209,7 @@ export class RunningTask {
       log.error(fields, "task given up");
       return this.#report(task, OutcomeStatus.GAVE_UP, new Uint8Array(0), error);
     }
-    if (attempt >= ALERT_ATTEMPTS_MIN) log.error(fields, "task fails again and again");
-    else log.warn(fields, "task failed");
+    failures.add(fields);
     this.#retry(task, attempt).then(this.#onEnd, (why: unknown) => this.#leave(why));
   }
 

@@ -3,6 +3,7 @@ import type { Entry, Task } from "../../../proto/gen/tradewind/actors/runtime/v1
 import type { Delivery, Subscription } from "../bus/bus.ts";
 import { InboxWriter } from "../inbox-writer.ts";
 import type { TaskRunner } from "../log/local-tasks.ts";
+import { FailureLog } from "./failure-log.ts";
 import { type AppendOutcomeEntry, RunningTask, type RunningTaskParts } from "./running-task.ts";
 import { isTaskBundle, splitBundle } from "./task-bundle.ts";
 import type { TaskService } from "../task-queue.ts";
@@ -40,7 +41,7 @@ export function startTaskWorker(options: TaskWorkerOptions): TaskWorker {
 }
 
 class Worker implements TaskWorker {
-  readonly #options: TaskWorkerOptions;
+  readonly #options: TaskWorkerOptions & { readonly failures: FailureLog };
   readonly #writer: InboxWriter;
   /** Set with the fields: V8 gives a function that is assigned to a property to the old generation at once. */
   readonly #append: AppendOutcomeEntry = (group, log, entry) => this.#writer.append(group, log, entry);
@@ -52,7 +53,7 @@ class Worker implements TaskWorker {
   #stopped: Promise<void> | undefined;
 
   constructor(options: TaskWorkerOptions) {
-    this.#options = options;
+    this.#options = { ...options, failures: new FailureLog(options.log) };
     this.#writer = new InboxWriter(options);
     this.#services = new Map(options.services.map((service) => [service.queue.name, service]));
     this.#pulls = options.services.map((service) => this.#pull(service));
@@ -117,6 +118,7 @@ class Worker implements TaskWorker {
   #beat(): void {
     this.#heartbeat = this.#options.clock.setTimer(() => {
       for (const task of this.#running) task.heartbeat();
+      this.#options.failures.flush();
       if (++this.#beats % BEATS_PER_PURGE === 0) this.#purge();
       this.#beat();
     }, HEARTBEAT_MS);
@@ -143,6 +145,7 @@ class Worker implements TaskWorker {
     this.#writer.close();
     await this.#drained();
     this.#heartbeat?.cancel();
+    this.#options.failures.flush();
   }
 
   async #drained(): Promise<void> {
