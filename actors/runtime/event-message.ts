@@ -1,7 +1,6 @@
-import type { StoredMessage } from "./bus/bus.ts";
+import type { Headers, StoredMessage } from "./bus/bus.ts";
 import type { StoredEvent } from "./client.ts";
 import { HEADER } from "./headers.ts";
-import type { Topology } from "./topology.ts";
 import { asBuffer } from "./codec/as-buffer.ts";
 
 /** Of the types that this process knows: as many as it has in its contracts. */
@@ -22,9 +21,37 @@ function nameOf(type: string): string {
   return name.replace(/(?<!^)([A-Z])/g, "_$1").toLowerCase();
 }
 
-/** Where the tenant stands in the subjects of events. */
-function tenantIndex(topology: Topology): number {
-  return topology.event("", "", "", "").split(".").length - 4;
+/** What {@link eventHeaders} writes, in its order. */
+export const EVENT_HEADERS: readonly string[] = [
+  HEADER.type,
+  HEADER.log,
+  HEADER.sequence,
+  HEADER.time,
+  HEADER.trace,
+];
+
+/** What goes beside the bytes of an event. */
+export interface EventHead {
+  readonly type: string;
+  /** `<group>.<log>` of the commit that it comes from. */
+  readonly log: string;
+  readonly sequence: number;
+  /** Among the events of the commit. */
+  readonly index: number;
+  readonly atMs: bigint;
+  /** Empty if there is none. */
+  readonly trace: string;
+}
+
+export function eventHeaders({ type, log, sequence, index, atMs, trace }: EventHead): Headers {
+  const headers: Record<string, string> = {
+    [HEADER.type]: type,
+    [HEADER.log]: log,
+    [HEADER.sequence]: `${sequence}.${index}`,
+    [HEADER.time]: String(atMs),
+  };
+  if (trace !== "") headers[HEADER.trace] = trace;
+  return headers;
 }
 
 /** Tenant, kind and key of an event, whatever its subject begins with. */
@@ -40,16 +67,12 @@ export function eventAddress(subject: string): readonly [tenant: string, kind: s
   ];
 }
 
-/** Reads messages of EVENTS; undefined for what is no event. */
-export function eventReader(topology: Topology): (message: StoredMessage) => StoredEvent | undefined {
-  const at = tenantIndex(topology);
-  return ({ subject, sequence, timestampMs, headers, data }) => {
-    const [tenant, kind, key] = subject.split(".").slice(at, at + 3);
-    if (tenant === undefined || kind === undefined || key === undefined) return undefined;
-    const atMs = Number(headers[HEADER.time] ?? timestampMs);
-    const json = asBuffer(data).toString("utf8");
-    return { sequence, tenant, kind, key, type: headers[HEADER.type] ?? "", json, atMs };
-  };
+/** Reads a message of EVENTS. */
+export function readEvent({ subject, sequence, timestampMs, headers, data }: StoredMessage): StoredEvent {
+  const [tenant, kind, key] = eventAddress(subject);
+  const atMs = Number(headers[HEADER.time] ?? timestampMs);
+  const json = asBuffer(data).toString("utf8");
+  return { sequence, tenant, kind, key, type: headers[HEADER.type] ?? "", json, atMs };
 }
 
 /**

@@ -72,6 +72,11 @@ export interface ReadOptions {
   readonly from: ReadFrom;
   /** Messages come without their data. */
   readonly headersOnly?: boolean;
+  /**
+   * The headers that most messages have, in the order in which they were written; the last may be absent. Others are
+   * read all the same, and not as fast.
+   */
+  readonly headerNames?: readonly string[];
   readonly onMessage: (message: StoredMessage) => void;
   /** Called each time everything that was stored at some moment since the start has been delivered. */
   readonly onCaughtUp?: () => void;

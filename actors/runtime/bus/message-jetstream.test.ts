@@ -1,10 +1,14 @@
 import type { Msg } from "@nats-io/nats-core";
 import { describe, expect, it } from "vitest";
-import { deliveryInfo, ownHeaders } from "./message-jetstream.ts";
+import { EVENT_HEADERS } from "../event-message.ts";
+import { deliveryInfo, headerParser, ownHeaders } from "./message-jetstream.ts";
 
 const headersOf = (...lines: readonly string[]) => {
   const data = Buffer.from(`NATS/1.0\r\n${lines.map((line) => `${line}\r\n`).join("")}\r\n{"body":1}`);
-  return ownHeaders({ _rdata: data, _msg: { hdr: data.length - '{"body":1}'.length } } as unknown as Msg);
+  const msg = { _rdata: data, _msg: { hdr: data.length - '{"body":1}'.length } } as unknown as Msg;
+  const headers = ownHeaders(msg, headerParser(EVENT_HEADERS));
+  expect(ownHeaders(msg)).toEqual(headers);
+  return headers;
 };
 
 describe("the headers of a message", () => {

@@ -4,7 +4,7 @@ import type { Logger } from "../../../platform/log.ts";
 import type { Random } from "../../../platform/random.ts";
 import type { ReadOptions, Subscription } from "./bus.ts";
 import { LIMITS } from "../limits.ts";
-import { deliveredMessage, deliveryInfo } from "./message-jetstream.ts";
+import { deliveredMessage, deliveryInfo, type HeaderParser, headerParser } from "./message-jetstream.ts";
 import { status as streamStatus } from "./queries-jetstream.ts";
 import { guard, type Requests } from "./requests-jetstream.ts";
 import type { StreamEnd, StreamEnds } from "./stream-ends-jetstream.ts";
@@ -42,6 +42,7 @@ interface ReaderParts {
 export class JetStreamReader implements Subscription {
   readonly #parts: ReaderParts;
   readonly #options: ReadOptions;
+  readonly #parseHeaders: HeaderParser | undefined;
   readonly #unlisten: () => void;
   /** First sequence that has not been delivered; undefined until it is known where the stream ends. */
   #next: number | undefined;
@@ -64,7 +65,8 @@ export class JetStreamReader implements Subscription {
   constructor(parts: ReaderParts, options: ReadOptions) {
     this.#parts = parts;
     this.#options = options;
-    const { from } = options;
+    const { from, headerNames } = options;
+    this.#parseHeaders = headerNames && headerParser(headerNames);
     this.#isSnapshot = from === "last-per-subject";
     if (typeof from === "object") this.#next = Math.max(1, from.sequence);
     this.#unlisten = parts.requests.onReconnect(() => this.#restart("reconnected"));
@@ -171,7 +173,7 @@ export class JetStreamReader implements Subscription {
     this.#received++;
     if (info.streamSequence >= (this.#next ?? 0)) {
       this.#next = info.streamSequence + 1;
-      guard(() => this.#options.onMessage(deliveredMessage(msg, info)));
+      guard(() => this.#options.onMessage(deliveredMessage(msg, info, this.#parseHeaders)));
     }
     if (info.pending === 0 && this.#isCurrent(name)) guard(() => this.#caughtUp());
   }

@@ -3,7 +3,7 @@ import { type Clock, sleep, type TimerHandle } from "../../../platform/clock.ts"
 import type { Logger } from "../../../platform/log.ts";
 import { type Bus, BusError, type StoredMessage, type Subscription } from "../bus/bus.ts";
 import { type ActorAddress, CallError, type StoredEvent, type Watch } from "../client.ts";
-import { eventName, EventPlaces, eventReader } from "../event-message.ts";
+import { EVENT_HEADERS, eventName, EventPlaces, readEvent } from "../event-message.ts";
 import { LIMITS } from "../limits.ts";
 import type { Topology } from "../topology.ts";
 
@@ -45,7 +45,6 @@ interface Live {
 /** Events as they are stored: one reader for all watchers of a process, started with the first. */
 export class EventHub {
   readonly #options: EventHubOptions;
-  readonly #read: (message: StoredMessage) => StoredEvent | undefined;
   readonly #tenants = new Map<string, Set<Listener>>();
   #count = 0;
   #live: Live | undefined;
@@ -53,7 +52,6 @@ export class EventHub {
 
   constructor(options: EventHubOptions) {
     this.#options = options;
-    this.#read = eventReader(options.topology);
   }
 
   /** See ActorClient.watchEvents. */
@@ -93,7 +91,7 @@ export class EventHub {
     const { bus, topology } = this.#options;
     const subject = topology.event(tenant, kind, key, eventName(typeName));
     const message = await bus.last(topology.streams.events, subject);
-    return message && this.#read(message);
+    return message && readEvent(message);
   }
 
   /** See ActorClient.history. */
@@ -105,8 +103,7 @@ export class EventHub {
     for (let next = 1; events.length < HISTORY_MAX;) {
       const messages = await bus.range(topology.streams.events, filter, next, CATCH_UP_COUNT);
       for (const message of messages) {
-        const event = places.isNew(message) ? this.#read(message) : undefined;
-        if (event) events.push(event);
+        if (places.isNew(message)) events.push(readEvent(message));
         next = message.sequence + 1;
       }
       if (messages.length < CATCH_UP_COUNT) break;
@@ -131,6 +128,7 @@ export class EventHub {
       stream: topology.streams.events,
       filters: [topology.event("*", "*", "*", ">")],
       from: "new",
+      headerNames: EVENT_HEADERS,
       onMessage: (message) => this.#onMessage(places, message),
       onCaughtUp: resolve,
     });
@@ -153,9 +151,9 @@ export class EventHub {
 
   #onMessage(places: EventPlaces, message: StoredMessage): void {
     if (!places.isNew(message)) return;
-    const event = this.#read(message);
-    const listeners = event && this.#tenants.get(event.tenant);
-    if (event === undefined || listeners === undefined) return;
+    const event = readEvent(message);
+    const listeners = this.#tenants.get(event.tenant);
+    if (listeners === undefined) return;
     for (const listener of listeners) {
       if (listener.pending === undefined) {
         if (listener.places?.isNew(message) !== false) this.#tell(listener, event);
@@ -208,8 +206,7 @@ export class EventHub {
 
   #deliver(listener: Listener, message: StoredMessage): void {
     if (listener.isClosed || listener.places?.isNew(message) === false) return;
-    const event = this.#read(message);
-    if (event) this.#tell(listener, event);
+    this.#tell(listener, readEvent(message));
   }
 
   #tell(listener: Listener, event: StoredEvent): void {

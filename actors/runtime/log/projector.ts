@@ -1,7 +1,7 @@
 import type { Clock, TimerHandle } from "../../../platform/clock.ts";
 import type { Event } from "../../../proto/gen/tradewind/actors/runtime/v1/journal_pb.ts";
 import type { Append } from "../bus/bus.ts";
-import { eventName } from "../event-message.ts";
+import { eventHeaders, eventName } from "../event-message.ts";
 import { LIMITS } from "../limits.ts";
 import type { MemoryRecord } from "../step/record.ts";
 import type { RecordStore } from "./record-store.ts";
@@ -250,13 +250,7 @@ export class EventProjector {
   #message(event: Event, sequence: number, index: number): Append {
     const { topology, group, log } = this.#options;
     const { kind, tenant, key, type, json, trace, atMs } = event;
-    const headers: Record<string, string> = {
-      "Tw-Type": type,
-      "Tw-Log": `${group}.${log}`,
-      "Tw-Seq": `${sequence}.${index}`,
-      "Tw-Time": String(atMs),
-    };
-    if (trace !== "") headers["traceparent"] = trace;
+    const headers = eventHeaders({ type, log: `${group}.${log}`, sequence, index, atMs, trace });
     return { subject: topology.event(tenant, kind, key, eventName(type)), data: json, headers };
   }
 }

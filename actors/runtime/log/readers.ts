@@ -4,12 +4,11 @@ import type { Bus, StoredMessage, Subscription } from "../bus/bus.ts";
 import { TO_HEADER } from "./draft.ts";
 import type { InputSource } from "./inputs.ts";
 import { decodeCommit } from "./journal.ts";
-import { eventAddress, EventPlaces } from "../event-message.ts";
+import { EVENT_HEADERS, EventPlaces, readEvent } from "../event-message.ts";
 import { LIMITS } from "../limits.ts";
 import type { LogOwner } from "./log-owner.ts";
 import type { Topology } from "../topology.ts";
 import { decode } from "../codec/decode.ts";
-import { asBuffer } from "../codec/as-buffer.ts";
 
 /** What readers need. */
 export interface ReadersOptions {
@@ -115,6 +114,7 @@ export class Readers {
       filters: [isLog ? topology.filters.logs : topology.filters.events],
       from: { sequence: this.#sharedNext },
       headersOnly: this.#isWithoutData,
+      ...(isLog ? {} : { headerNames: EVENT_HEADERS }),
       onMessage: (message) => {
         this.#sharedNext = message.sequence + 1;
         if (isLog) this.#onCommit(message);
@@ -182,9 +182,9 @@ export class Readers {
 
   /** J15: an event that somebody has stored a second time, such as a restored copy, is dropped. */
   #onEvent(message: StoredMessage): void {
-    const { subject, sequence, timestampMs: atMs, headers, data } = message;
+    const { sequence, timestampMs: atMs } = message;
     const { topology, group, clock } = this.#options;
-    const [tenant, kind, key] = eventAddress(subject);
+    const { tenant, kind, key, type, json, atMs: happenedMs } = readEvent(message);
     const target = topology.logOf(group, tenant, key);
     for (const owner of this.#owners.values()) {
       if (!owner.queue.see("events", sequence)) continue;
@@ -192,14 +192,8 @@ export class Readers {
         owner.othersMoved();
         continue;
       }
-      const meta = { tenant, kind, key, atMs: Number(headers["Tw-Time"] ?? atMs) };
-      const body = {
-        case: "event" as const,
-        type: headers["Tw-Type"] ?? "",
-        json: asBuffer(data).toString("utf8"),
-        meta,
-        decoded: new Map(),
-      };
+      const meta = { tenant, kind, key, atMs: happenedMs };
+      const body = { case: "event" as const, type, json, meta, decoded: new Map() };
       owner.push({
         source: "events",
         sequence,
