@@ -1,5 +1,6 @@
 import { createConnectRouter } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import { toldMs } from "../actors/runtime/index.ts";
 import { type Clock, sleep } from "../platform/clock.ts";
 import type { Health as ProcessHealth } from "../platform/health.ts";
 import type { Logger } from "../platform/log.ts";
@@ -60,8 +61,6 @@ export interface GatewayServer {
 
 /** When a caller may try again who was turned away at a gateway with more than it can do. */
 const BUSY_RETRY_AFTER_MS = 250;
-/** All that are turned away within such a time are told the same. */
-const WAIT_STEP_MS = 10;
 
 /** Serves Connect, gRPC, gRPC-web and server-sent events on one cleartext port. */
 export async function startGatewayServer(options: GatewayServerOptions): Promise<GatewayServer> {
@@ -141,10 +140,8 @@ function waitBound(queue: RunQueue): AdmissionHook {
     admit: ({ isWrite }) => {
       const ageMs = isWrite ? queue.behindMs : 0;
       if (ageMs === 0) return undefined;
-      return {
-        reason: `calls wait for ${Math.ceil(ageMs / WAIT_STEP_MS) * WAIT_STEP_MS} ms at this gateway`,
-        retryAfterMs: BUSY_RETRY_AFTER_MS,
-      };
+      const reason = `calls wait for ${toldMs(ageMs)} ms at this gateway`;
+      return { reason, retryAfterMs: BUSY_RETRY_AFTER_MS };
     },
   };
 }

@@ -10,6 +10,7 @@ export { createTopology, isKey, isToken } from "./topology.ts";
 export type { Topology } from "./topology.ts";
 export { createActorClient } from "./client/actor-client.ts";
 export type { ActorClientOptions } from "./client/actor-client.ts";
+export { toldMs } from "./client/admission.ts";
 export { CallError } from "./client.ts";
 export type {
   ActorAddress,

@@ -36,8 +36,12 @@ const RETRY_AFTER_MS_MIN = 200;
 const RETRY_AFTER_MS_MAX = 1_000;
 const UNCONNECTED_RETRY_AFTER_MS = 500;
 const FULL_RETRY_AFTER_MS = 5_000;
-/** All that are refused within such a time are told the same: an answer that others get as well costs little. */
-const REFUSAL_STEP_MS = 10;
+const TOLD_STEP_MS = 10;
+
+/** A wait as who is refused is told of it: in steps, for an answer that others get as well costs little. */
+export function toldMs(waitMs: number): number {
+  return Math.ceil(waitMs / TOLD_STEP_MS) * TOLD_STEP_MS;
+}
 
 interface Word {
   readonly load: Load;
@@ -90,7 +94,7 @@ export class Admission {
     for (const word of this.#words.values()) {
       const { group, log } = word.load;
       if (group !== COMMAND_GROUP || !this.#isFresh(word)) continue;
-      const behindMs = Math.ceil(this.#behindMs(word.load) / REFUSAL_STEP_MS) * REFUSAL_STEP_MS;
+      const behindMs = toldMs(this.#behindMs(word.load));
       if (behindMs === 0) continue;
       // What piles up under load takes as long to be worked off: who asks sooner only adds to it.
       const retryAfterMs = Math.min(Math.max(behindMs, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX);
