@@ -19,7 +19,10 @@ export const GATEWAY_LIMITS = Object.freeze({
   streamsPerConnectionMax: 1_000,
   /** Unary calls under way; more are refused with OVERLOADED. */
   callsInFlightMax: 4_096,
-  /** While a call waits for longer to be begun, writes are refused with OVERLOADED: this process cannot keep up. */
+  /**
+   * While a call waits for longer to be begun, and more than a few behind it, writes are refused with OVERLOADED: this
+   * process cannot keep up.
+   */
   callWaitMsMax: 100,
   /** Streams open; more are refused with OVERLOADED. */
   streamsOpenMax: 5_000,

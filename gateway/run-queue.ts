@@ -2,6 +2,12 @@ import type { Clock } from "../platform/clock.ts";
 
 /** Calls that are begun in one turn of the event loop. */
 const CALLS_PER_TURN_MAX = 64;
+/**
+ * So few are begun within some turns, and none is refused for them: where they have waited for long, it was for this
+ * process to run at all, and who is sent away would wait longer. Callers that wait for their answers come all at once
+ * when a commit has answered them all; a queue that grows is longer than this before its oldest has waited too long.
+ */
+const SHORT_QUEUE_CALLS = 4 * CALLS_PER_TURN_MAX;
 
 interface Waiting {
   readonly begin: () => void;
@@ -23,7 +29,7 @@ export class RunQueue {
   /** Calls begun in this turn; undefined between turns in which any are. */
   #begun: number | undefined;
 
-  /** @param waitMsMax no call is made to wait behind one that waits for longer */
+  /** @param waitMsMax in a queue that is not short no call is made to wait behind one that waits for longer */
   constructor(clock: Clock, waitMsMax: number) {
     this.#clock = clock;
     this.#waitMsMax = waitMsMax;
@@ -32,7 +38,8 @@ export class RunQueue {
   /** How long the oldest call that is not begun waits, if that is too long: then who comes should be turned away. */
   get behindMs(): number {
     const oldest = this.#waiting[this.#head];
-    const waitMs = oldest === undefined ? 0 : this.#clock.monotonicMs() - oldest.sinceMs;
+    if (oldest === undefined || this.#waiting.length - this.#head <= SHORT_QUEUE_CALLS) return 0;
+    const waitMs = this.#clock.monotonicMs() - oldest.sinceMs;
     return waitMs > this.#waitMsMax ? waitMs : 0;
   }
 
