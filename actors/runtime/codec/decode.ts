@@ -2,9 +2,8 @@ import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/proto
 import { decoderSource, type Decoder, type DecoderHelpers } from "./compile-decoder.ts";
 import { generate, HALVES } from "./wire.ts";
 import { asBuffer } from "./as-buffer.ts";
+import { KNOWN_LENGTH_MAX, knownText } from "./known-texts.ts";
 
-/** Texts up to this length are put together by a loop: a native call costs more. */
-const SHORT_LENGTH_MAX = 6;
 const REPLACEMENT = "\ufffd";
 
 const decoders = new WeakMap<DescMessage, Decoder | null>();
@@ -101,15 +100,8 @@ const HELPERS: DecoderHelpers = {
     return HALVES.low() | 0;
   },
   text: (bytes, at, end) => {
-    if (end - at <= SHORT_LENGTH_MAX) {
-      let short = "";
-      for (let i = at; i < end; i++) {
-        const byte = bytes[i] ?? 128;
-        if (byte > 127) break;
-        short += String.fromCharCode(byte);
-      }
-      if (short.length === end - at) return short;
-    }
+    const known = end - at <= KNOWN_LENGTH_MAX ? knownText(bytes, at, end) : undefined;
+    if (known !== undefined) return known;
     const text = bytes.toString("utf8", at, end);
     return text.includes(REPLACEMENT) ? leave() : text;
   },

@@ -8,6 +8,9 @@ import type { MemoryRecord } from "../step/record.ts";
 export class RecordMap {
   /** Of each key the first of its records, which hang together as siblings. */
   readonly #byTenant = new Map<string, Map<string, MemoryRecord>>();
+  /** Of the tenant that was asked for last: those who follow are mostly of the same. */
+  #tenant = "";
+  #ofTenant: ReadonlyMap<string, MemoryRecord> | undefined;
   #size = 0;
 
   get size(): number {
@@ -15,7 +18,11 @@ export class RecordMap {
   }
 
   get({ kind, tenant, key }: RecordId): MemoryRecord | undefined {
-    let record = this.#byTenant.get(tenant)?.get(key);
+    if (tenant !== this.#tenant || this.#ofTenant === undefined) {
+      this.#ofTenant = this.#byTenant.get(tenant);
+      this.#tenant = tenant;
+    }
+    let record = this.#ofTenant?.get(key);
     while (record !== undefined && record.kind !== kind) record = record.sibling;
     return record;
   }
@@ -51,6 +58,7 @@ export class RecordMap {
         }
         this.#byTenant.delete(tenant);
         if (byKey.size > 0) this.#byTenant.set(tenant, byKey);
+        else this.#ofTenant = undefined;
       }
     }
   }
