@@ -1,11 +1,11 @@
 import type { Random } from "../../../platform/random.ts";
 import { assert } from "../assert.ts";
-import { batchLines, sendParts } from "./batch-jetstream.ts";
+import { sendBatch } from "./batch-jetstream.ts";
 import type { Append, AppendOutcome } from "./bus.ts";
 import { type ApiError, outcomeOfError } from "./errors-jetstream.ts";
 import { LIMITS } from "../limits.ts";
 import { appendLines, toHeaders } from "./message-jetstream.ts";
-import type { Requests } from "./requests-jetstream.ts";
+import type { Asker, Requests } from "./requests-jetstream.ts";
 
 /** Atomic batches of the server. */
 const BATCH_MESSAGES_MAX = 1_000;
@@ -20,7 +20,10 @@ interface PubAck {
 
 /** One message to the stream that takes its subject. Never throws for what the server or the network do. */
 export function append(requests: Requests, message: Append): Promise<AppendOutcome> {
-  return publish(requests, message, appendLines(message));
+  return stored((asker) => {
+    const headers = toHeaders(message.headers, appendLines(message));
+    requests.ask(message.subject, message.data, headers, LIMITS.appendTimeoutMs, asker);
+  });
 }
 
 /**
@@ -32,28 +35,27 @@ export function appendBatch(
   random: Random,
   messages: readonly Append[],
 ): Promise<AppendOutcome> {
-  const last = messages.at(-1);
-  assert(last !== undefined, "a batch holds at least one message");
+  assert(messages.length > 0, "a batch holds at least one message");
   assert(
     messages.length <= BATCH_MESSAGES_MAX,
     `a batch holds ${messages.length} > ${BATCH_MESSAGES_MAX} messages`,
   );
   if (!requests.isConnected) return Promise.resolve(unknown("disconnected"));
   const batchId = random.id().slice(-BATCH_ID_CHARACTERS);
-  try {
-    sendParts(requests.nc, batchId, messages.slice(0, -1));
-  } catch (error) {
-    return Promise.resolve({ kind: "refused", full: false, reason: String(error) });
-  }
-  const lines = `${appendLines(last)}${batchLines(batchId, messages.length)}Nats-Batch-Commit: 1\r\n`;
-  return publish(requests, last, lines);
+  return stored((asker) =>
+    requests.askBy(
+      (replyTo) => sendBatch(requests.nc, batchId, messages, replyTo),
+      LIMITS.appendTimeoutMs,
+      asker,
+    ),
+  );
 }
 
-function publish(requests: Requests, message: Append, extra: string): Promise<AppendOutcome> {
+/** What became of it. `ask` sends it, or throws if the message is over the server's limit, or a header is malformed. */
+function stored(ask: (asker: Asker) => void): Promise<AppendOutcome> {
   return new Promise((resolve) => {
-    const headers = toHeaders(message.headers, extra);
     try {
-      requests.ask(message.subject, message.data, headers, LIMITS.appendTimeoutMs, {
+      ask({
         onMessage: (msg) => {
           resolve(outcomeOf(msg.string()));
           return true;
@@ -61,7 +63,6 @@ function publish(requests: Requests, message: Append, extra: string): Promise<Ap
         onSilence: (why) => resolve(unknown(why)),
       });
     } catch (error) {
-      // The client sent nothing: the message is over the server's limit, or a header is malformed.
       resolve({ kind: "refused", full: false, reason: String(error) });
     }
   });

@@ -1,6 +1,6 @@
 import type { NatsConnection } from "@nats-io/nats-core";
 import { describe, expect, it } from "vitest";
-import { sendParts } from "./batch-jetstream.ts";
+import { sendBatch } from "./batch-jetstream.ts";
 
 const PAYLOAD_MAX = 200;
 
@@ -17,27 +17,22 @@ const message = (subject: string, text: string, headers?: Record<string, string>
   ...(headers && { headers }),
 });
 
-describe("the parts of a batch", () => {
-  it("are one command after the other, lengths in bytes", () => {
+describe("a batch", () => {
+  it("is one command after the other, lengths in bytes, and its last part is answered", () => {
     const { nc, sent } = connection();
-    sendParts(nc, "b1", [message("ev.a", "{}", { "Tw-Type": "ü" }), message("ev.b", "")]);
+    sendBatch(nc, "b1", [message("ev.a", "{}", { "Tw-Type": "ü" }), message("ev.b", "")], "_INBOX.1");
     const headers = [
       "NATS/1.0\r\nTw-Type: ü\r\nNats-Batch-Id: b1\r\nNats-Batch-Sequence: 1\r\n\r\n",
-      "NATS/1.0\r\nNats-Batch-Id: b1\r\nNats-Batch-Sequence: 2\r\n\r\n",
+      "NATS/1.0\r\nNats-Batch-Id: b1\r\nNats-Batch-Sequence: 2\r\nNats-Batch-Commit: 1\r\n\r\n",
     ];
     const [first = 0, second = 0] = headers.map((text) => Buffer.byteLength(text));
     expect(sent).toEqual([
-      `HPUB ev.a ${first} ${first + 2}\r\n${headers[0]}{}\r\nHPUB ev.b ${second} ${second}\r\n${headers[1]}\r\n`,
+      `HPUB ev.a ${first} ${first + 2}\r\n${headers[0]}{}\r\n` +
+        `HPUB ev.b _INBOX.1 ${second} ${second}\r\n${headers[1]}\r\n`,
     ]);
   });
 
-  it("are nothing where the batch holds one message", () => {
-    const { nc, sent } = connection();
-    sendParts(nc, "b1", []);
-    expect(sent).toEqual([]);
-  });
-
-  it("are none where one of them cannot be sent", () => {
+  it("is not sent where one of its messages cannot be", () => {
     const { nc, sent } = connection();
     const good = message("ev.a", "1");
     const bad = [
@@ -46,7 +41,7 @@ describe("the parts of a batch", () => {
       message("", ""),
       message("ev.b", "", { "Tw-Type": "a\r\nb: c" }),
     ];
-    for (const other of bad) expect(() => sendParts(nc, "b1", [good, other])).toThrow(Error);
+    for (const other of bad) expect(() => sendBatch(nc, "b1", [good, other], "_INBOX.1")).toThrow(Error);
     expect(sent).toEqual([]);
   });
 });

@@ -12,16 +12,25 @@ const CR = 13;
 const LF = 10;
 
 /** Header lines that make a message the part with that number of an atomic batch. */
-export function batchLines(batchId: string, number: number): string {
+function batchLines(batchId: string, number: number): string {
   return `Nats-Batch-Id: ${batchId}\r\nNats-Batch-Sequence: ${number}\r\n`;
 }
 
+/** Header line by which the last part stores the batch. */
+const COMMIT_LINE = "Nats-Batch-Commit: 1\r\n";
+
 /**
- * Sends the first parts of a batch, which are not answered, as one command. The client's `publish` makes four pieces of
- * each message, puts them together again and asks the socket for each 32 kB: it costs three times as much.
+ * Sends a batch as one command; its last part is answered. The client's `publish` makes four pieces of each message,
+ * puts them together again and asks the socket for each 32 kB: it costs three times as much. What is sent alone is not
+ * copied once more on its way to the socket.
  * @throws Error when a message is over the server's limit or no message at all; then nothing was sent
  */
-export function sendParts(nc: NatsConnection, batchId: string, messages: readonly Append[]): void {
+export function sendBatch(
+  nc: NatsConnection,
+  batchId: string,
+  messages: readonly Append[],
+  replyTo: string,
+): void {
   const bytesMax = nc.info?.max_payload ?? Infinity;
   const heads: string[] = [];
   let size = 0;
@@ -29,15 +38,17 @@ export function sendParts(nc: NatsConnection, batchId: string, messages: readonl
     const { subject, data, headers } = message;
     if (subject === "" || WHITE_SPACE.test(subject))
       throw new Error(`no message can have the subject ${subject}`);
-    const block = headerBlock(headers, appendLines(message) + batchLines(batchId, heads.length + 1));
+    const number = heads.length + 1;
+    const isLast = number === messages.length;
+    const lines = appendLines(message) + batchLines(batchId, number) + (isLast ? COMMIT_LINE : "");
+    const block = headerBlock(headers, lines);
     const headerBytes = Buffer.byteLength(block, "utf8");
     const bytes = headerBytes + data.length;
     if (bytes > bytesMax) throw new Error(`the message has ${bytes} bytes, the server takes ${bytesMax}`);
-    const command = `HPUB ${subject} ${headerBytes} ${bytes}\r\n`;
+    const command = `HPUB ${subject} ${isLast ? `${replyTo} ` : ""}${headerBytes} ${bytes}\r\n`;
     heads.push(command + block);
     size += Buffer.byteLength(command, "utf8") + bytes + 2;
   }
-  if (heads.length === 0) return;
   const commands = Buffer.allocUnsafeSlow(size);
   let at = 0;
   for (const [index, { data }] of messages.entries()) {

@@ -79,12 +79,16 @@ export class Requests {
     timeoutMs: number,
     asker: Asker,
   ): void {
+    const send = (reply: string) =>
+      this.nc.publish(subject, data, { reply, ...(headers === undefined ? {} : { headers }) });
+    this.askBy(send, timeoutMs, asker);
+  }
+
+  /** The same, for what is sent in another way. @param send is given the subject for the answers */
+  askBy(send: (replyTo: string) => void, timeoutMs: number, asker: Asker): void {
     if (!this.isConnected) return queueMicrotask(() => asker.onSilence("disconnected"));
     const token = (++this.#count).toString(36);
-    this.nc.publish(subject, data, {
-      reply: this.#prefix + token,
-      ...(headers === undefined ? {} : { headers }),
-    });
+    send(this.#prefix + token);
     this.#waiting.set(token, { asker, timeoutMs, deadlineMs: this.clock.monotonicMs() + timeoutMs });
     void this.#sweep();
   }
