@@ -1,10 +1,9 @@
 import type { Random } from "../../../platform/random.ts";
 import { assert } from "../assert.ts";
-import { sendBatch } from "./batch-jetstream.ts";
+import { sendAlone, sendBatch } from "./send-jetstream.ts";
 import type { Append, AppendOutcome } from "./bus.ts";
 import { type ApiError, outcomeOfError } from "./errors-jetstream.ts";
 import { LIMITS } from "../limits.ts";
-import { appendLines, toHeaders } from "./message-jetstream.ts";
 import type { Asker, Requests } from "./requests-jetstream.ts";
 
 /** Atomic batches of the server. */
@@ -20,10 +19,7 @@ interface PubAck {
 
 /** One message to the stream that takes its subject. Never throws for what the server or the network do. */
 export function append(requests: Requests, message: Append): Promise<AppendOutcome> {
-  return stored((asker) => {
-    const headers = toHeaders(message.headers, appendLines(message));
-    requests.ask(message.subject, message.data, headers, LIMITS.appendTimeoutMs, asker);
-  });
+  return stored(requests, (replyTo) => sendAlone(requests.nc, message, replyTo));
 }
 
 /**
@@ -42,26 +38,21 @@ export function appendBatch(
   );
   if (!requests.isConnected) return Promise.resolve(unknown("disconnected"));
   const batchId = random.id().slice(-BATCH_ID_CHARACTERS);
-  return stored((asker) =>
-    requests.askBy(
-      (replyTo) => sendBatch(requests.nc, batchId, messages, replyTo),
-      LIMITS.appendTimeoutMs,
-      asker,
-    ),
-  );
+  return stored(requests, (replyTo) => sendBatch(requests.nc, batchId, messages, replyTo));
 }
 
-/** What became of it. `ask` sends it, or throws if the message is over the server's limit, or a header is malformed. */
-function stored(ask: (asker: Asker) => void): Promise<AppendOutcome> {
+/** What becomes of it. `send` throws where nothing was sent: too large, or a malformed header. */
+function stored(requests: Requests, send: (replyTo: string) => void): Promise<AppendOutcome> {
   return new Promise((resolve) => {
+    const asker: Asker = {
+      onMessage: (msg) => {
+        resolve(outcomeOf(msg.string()));
+        return true;
+      },
+      onSilence: (why) => resolve(unknown(why)),
+    };
     try {
-      ask({
-        onMessage: (msg) => {
-          resolve(outcomeOf(msg.string()));
-          return true;
-        },
-        onSilence: (why) => resolve(unknown(why)),
-      });
+      requests.askBy(send, LIMITS.appendTimeoutMs, asker);
     } catch (error) {
       resolve({ kind: "refused", full: false, reason: String(error) });
     }

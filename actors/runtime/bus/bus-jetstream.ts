@@ -96,7 +96,7 @@ function request(
   timeoutMs: number,
 ): Promise<CoreMessage | NoAnswer> {
   return new Promise((resolve) => {
-    requests.ask(subject, data, undefined, timeoutMs, {
+    requests.ask(subject, data, timeoutMs, {
       onMessage: (msg) => {
         resolve({
           subject: msg.subject,

@@ -126,7 +126,7 @@ function directGet(requests: Requests, stream: string, query: object, none: stri
       resolve({ messages, pending: headerNumber(msg, "Nats-Num-Pending") });
       return true;
     };
-    requests.ask(subject, JSON.stringify(query), undefined, LIMITS.readTimeoutMs, {
+    requests.ask(subject, JSON.stringify(query), LIMITS.readTimeoutMs, {
       onMessage: (msg) => {
         const message = directMessage(msg);
         if (message === undefined) return end(msg);

@@ -252,6 +252,6 @@ export class JetStreamReader implements Subscription {
     const { requests } = this.#parts;
     if (!requests.isConnected) return;
     const call = `$JS.API.CONSUMER.DELETE.${this.#options.stream}.${name}`;
-    requests.ask(call, "", undefined, LIMITS.readTimeoutMs, { onMessage: () => true, onSilence: () => {} });
+    requests.ask(call, "", LIMITS.readTimeoutMs, { onMessage: () => true, onSilence: () => {} });
   }
 }

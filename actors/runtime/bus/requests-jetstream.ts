@@ -1,4 +1,4 @@
-import type { Msg, MsgHdrs, NatsConnection, Subscription } from "@nats-io/nats-core";
+import type { Msg, NatsConnection, Subscription } from "@nats-io/nats-core";
 import { createInbox } from "@nats-io/nats-core";
 import { type Clock, sleep } from "../../../platform/clock.ts";
 import { BusError } from "./bus.ts";
@@ -70,17 +70,10 @@ export class Requests {
 
   /**
    * Asks and hears every answer. The timeout counts from the last answer.
-   * @throws if the client refuses to send it: too large, or a malformed header
+   * @throws if the client refuses to send it: too large
    */
-  ask(
-    subject: string,
-    data: Uint8Array | string,
-    headers: MsgHdrs | undefined,
-    timeoutMs: number,
-    asker: Asker,
-  ): void {
-    const send = (reply: string) =>
-      this.nc.publish(subject, data, { reply, ...(headers === undefined ? {} : { headers }) });
+  ask(subject: string, data: Uint8Array | string, timeoutMs: number, asker: Asker): void {
+    const send = (reply: string) => this.nc.publish(subject, data, { reply });
     this.askBy(send, timeoutMs, asker);
   }
 
@@ -96,7 +89,7 @@ export class Requests {
   /** Asks and returns the only answer. @throws BusError */
   one(subject: string, data: Uint8Array | string, timeoutMs: number): Promise<Msg> {
     return new Promise((resolve, reject) => {
-      this.ask(subject, data, undefined, timeoutMs, {
+      this.ask(subject, data, timeoutMs, {
         onMessage: (msg) => {
           resolve(msg);
           return true;

@@ -1,6 +1,6 @@
 import type { NatsConnection } from "@nats-io/nats-core";
 import { describe, expect, it } from "vitest";
-import { sendBatch } from "./batch-jetstream.ts";
+import { sendAlone, sendBatch } from "./send-jetstream.ts";
 
 const PAYLOAD_MAX = 200;
 
@@ -44,4 +44,15 @@ describe("a batch", () => {
     for (const other of bad) expect(() => sendBatch(nc, "b1", [good, other], "_INBOX.1")).toThrow(Error);
     expect(sent).toEqual([]);
   });
+});
+
+it("sends a message alone with its headers, or without any", () => {
+  const { nc, sent } = connection();
+  sendAlone(nc, { ...message("log.a", "ü"), expectLastSequence: 7 }, "_INBOX.1");
+  sendAlone(nc, message("log.a", ""), "_INBOX.2");
+  const headers = "NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: 7\r\n\r\n";
+  expect(sent).toEqual([
+    `HPUB log.a _INBOX.1 ${headers.length} ${headers.length + 2}\r\n${headers}ü\r\n`,
+    "PUB log.a _INBOX.2 0\r\n\r\n",
+  ]);
 });

@@ -11,18 +11,13 @@ const WHITE_SPACE = /\s/;
 const CR = 13;
 const LF = 10;
 
-/** Header lines that make a message the part with that number of an atomic batch. */
-function batchLines(batchId: string, number: number): string {
-  return `Nats-Batch-Id: ${batchId}\r\nNats-Batch-Sequence: ${number}\r\n`;
-}
-
+/** Of a message without headers. */
+const NO_LINES = headerBlock(undefined, "");
 /** Header line by which the last part stores the batch. */
 const COMMIT_LINE = "Nats-Batch-Commit: 1\r\n";
 
 /**
- * Sends a batch as one command; its last part is answered. The client's `publish` makes four pieces of each message,
- * puts them together again and asks the socket for each 32 kB: it costs three times as much. What is sent alone is not
- * copied once more on its way to the socket.
+ * Sends an atomic batch; its last part is answered.
  * @throws Error when a message is over the server's limit or no message at all; then nothing was sent
  */
 export function sendBatch(
@@ -30,6 +25,28 @@ export function sendBatch(
   batchId: string,
   messages: readonly Append[],
   replyTo: string,
+): void {
+  send(nc, messages, replyTo, (number) => {
+    const isLast = number === messages.length;
+    return `Nats-Batch-Id: ${batchId}\r\nNats-Batch-Sequence: ${number}\r\n${isLast ? COMMIT_LINE : ""}`;
+  });
+}
+
+/** Sends one message that is answered. @throws Error as {@link sendBatch} does */
+export function sendAlone(nc: NatsConnection, message: Append, replyTo: string): void {
+  send(nc, [message], replyTo, () => "");
+}
+
+/**
+ * All messages as one command. The client's `publish` makes four pieces of each, puts them together again and asks the
+ * socket for each 32 kB: it costs three times as much. A command that is sent alone is not copied once more on its way
+ * to the socket.
+ */
+function send(
+  nc: NatsConnection,
+  messages: readonly Append[],
+  replyTo: string,
+  linesOf: (number: number) => string,
 ): void {
   const bytesMax = nc.info?.max_payload ?? Infinity;
   const heads: string[] = [];
@@ -39,15 +56,15 @@ export function sendBatch(
     if (subject === "" || WHITE_SPACE.test(subject))
       throw new Error(`no message can have the subject ${subject}`);
     const number = heads.length + 1;
-    const isLast = number === messages.length;
-    const lines = appendLines(message) + batchLines(batchId, number) + (isLast ? COMMIT_LINE : "");
-    const block = headerBlock(headers, lines);
-    const headerBytes = Buffer.byteLength(block, "utf8");
+    const block = headerBlock(headers, appendLines(message) + linesOf(number));
+    const headerBytes = block === NO_LINES ? 0 : Buffer.byteLength(block, "utf8");
     const bytes = headerBytes + data.length;
     if (bytes > bytesMax) throw new Error(`the message has ${bytes} bytes, the server takes ${bytesMax}`);
-    const command = `HPUB ${subject} ${isLast ? `${replyTo} ` : ""}${headerBytes} ${bytes}\r\n`;
-    heads.push(command + block);
-    size += Buffer.byteLength(command, "utf8") + bytes + 2;
+    const to = number === messages.length ? `${subject} ${replyTo}` : subject;
+    const head =
+      headerBytes === 0 ? `PUB ${to} ${bytes}\r\n` : `HPUB ${to} ${headerBytes} ${bytes}\r\n${block}`;
+    heads.push(head);
+    size += Buffer.byteLength(head, "utf8") + data.length + 2;
   }
   const commands = Buffer.allocUnsafeSlow(size);
   let at = 0;
