@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import type { Empty } from "@bufbuild/protobuf/wkt";
 import {
   OrderActor,
@@ -28,7 +27,7 @@ import {
   OrderStatus,
   Wait,
 } from "../../proto/gen/tradewind/actors/order/v1/order_state_pb.ts";
-import { defineActor, DomainError } from "../runtime/index.ts";
+import { create, defineActor, DomainError } from "../runtime/index.ts";
 import { DEFAULT_SETTINGS } from "../shared/settings.ts";
 import { archive, paymentAtRest, reopen } from "./order-archive.ts";
 import { bookCapture, bookRefund } from "./order-books.ts";

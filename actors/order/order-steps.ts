@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { ArchiveActor } from "../../proto/gen/tradewind/actors/archive/v1/archive_actor_pb.ts";
 import { OrderActor } from "../../proto/gen/tradewind/actors/order/v1/order_actor_pb.ts";
 import {
@@ -17,7 +17,7 @@ import {
 import { PaymentActor } from "../../proto/gen/tradewind/actors/payment/v1/payment_actor_pb.ts";
 import { PaymentStatus } from "../../proto/gen/tradewind/actors/payment/v1/payment_state_pb.ts";
 import { StockActor } from "../../proto/gen/tradewind/actors/stock/v1/stock_actor_pb.ts";
-import type { ActorContext } from "../runtime/index.ts";
+import { create, type ActorContext } from "../runtime/index.ts";
 import { sumsOf } from "../shared/archived-sums.ts";
 import { ledgerFigures } from "../shared/order-figures.ts";
 import { DEFAULT_SETTINGS } from "../shared/settings.ts";

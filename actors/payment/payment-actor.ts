@@ -1,4 +1,4 @@
-import { clone, create } from "@bufbuild/protobuf";
+import { clone } from "@bufbuild/protobuf";
 import { OrderActor } from "../../proto/gen/tradewind/actors/order/v1/order_actor_pb.ts";
 import {
   PaymentActor,
@@ -18,7 +18,7 @@ import {
   RefundStatus,
   type PaymentAttempt,
 } from "../../proto/gen/tradewind/actors/payment/v1/payment_state_pb.ts";
-import { defineActor, DomainError } from "../runtime/index.ts";
+import { create, defineActor, DomainError } from "../runtime/index.ts";
 import { authorizeQueue, captureQueue } from "./payment-queues.ts";
 import { ALREADY_CAPTURED } from "./provider.ts";
 import {

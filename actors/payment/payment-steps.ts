@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import { OrderActor } from "../../proto/gen/tradewind/actors/order/v1/order_actor_pb.ts";
 import {
   PaymentActor,
@@ -14,7 +13,7 @@ import {
   type PaymentStateSchema,
   type Refund,
 } from "../../proto/gen/tradewind/actors/payment/v1/payment_state_pb.ts";
-import type { ActorContext } from "../runtime/index.ts";
+import { create, type ActorContext } from "../runtime/index.ts";
 import { undoQueue } from "./payment-queues.ts";
 
 export type PaymentContext = ActorContext<typeof PaymentStateSchema>;
