@@ -38,6 +38,16 @@ describe("a map of records", () => {
     );
   });
 
+  it("finds what a tenant has again after all of it had gone", () => {
+    const { map } = mapWith(["a", "b"]);
+    expect(map.get({ kind: "order", tenant: "acme", key: "a" })).toBeDefined();
+    map.evict(0, () => false);
+    expect(map.get({ kind: "order", tenant: "acme", key: "a" })).toBeUndefined();
+    const again = new MemoryRecord("order", "acme", "a");
+    map.add(again);
+    expect(map.get(again)).toBe(again);
+  });
+
   it("forgets no more than it must, and nothing that is needed", () => {
     fc.assert(
       fc.property(
