@@ -1,6 +1,10 @@
 import type { Clock } from "../../../platform/clock.ts";
 import { BusError, type Bus } from "../bus/bus.ts";
 import { LIMITS } from "../limits.ts";
+import type { CommitOutcome } from "./journal.ts";
+
+/** What a stored commit takes beside its data, at most: its subject, its headers, and what the server adds. */
+const OVERHEAD_BYTES = 256;
 
 /** What the room that is left in the journal allows. */
 export type Allowed = "all" | "drain" | "positions";
@@ -18,6 +22,8 @@ export class JournalRoom {
   #bytesMax = Infinity;
   /** Stored by this worker since it asked last. */
   #storedSince = 0;
+  /** On the way to the server. */
+  #sent = 0;
   /** A commit was refused since the server was asked last. */
   #isRefused = false;
   #isAsking = false;
@@ -46,13 +52,24 @@ export class JournalRoom {
 
   /** False: a commit of that size would take what is kept for positions. */
   fits(bytes: number): boolean {
-    return this.#bytes + bytes <= this.#bytesMax * LIMITS.logPositionsOnlyAt;
+    const bytesAfter = this.#bytes + this.#sent + bytes + OVERHEAD_BYTES;
+    return bytesAfter <= this.#bytesMax * LIMITS.logPositionsOnlyAt;
   }
 
-  /** A commit was stored. */
-  stored(bytes: number): void {
-    this.#bytes += bytes;
-    this.#storedSince += bytes;
+  /** Counts a commit from when it is sent on: those of other logs must not take the same room. */
+  async storing(bytes: number, append: Promise<CommitOutcome>): Promise<CommitOutcome> {
+    const taken = bytes + OVERHEAD_BYTES;
+    this.#sent += taken;
+    try {
+      const outcome = await append;
+      if (outcome.kind === "committed") {
+        this.#bytes += taken;
+        this.#storedSince += taken;
+      }
+      return outcome;
+    } finally {
+      this.#sent -= taken;
+    }
   }
 
   /** A commit did not fit: until the server has been asked again only the smallest are tried. */

@@ -1,4 +1,3 @@
-import { sleep } from "../../../platform/clock.ts";
 import {
   CommitKind,
   ScheduleSchema,
@@ -13,7 +12,7 @@ import { LIMITS } from "../limits.ts";
 import { loadOf, tellDeadLetters } from "./load.ts";
 import type { Headers } from "../bus/bus.ts";
 import { endOf, type OwnerEnd } from "./owner-end.ts";
-import { ownerParts, type LogOwnerOptions, type OwnerParts } from "./owner-parts.ts";
+import { ownerParts, restBehindCommit, type LogOwnerOptions, type OwnerParts } from "./owner-parts.ts";
 import { Reads } from "./reads.ts";
 import { publishReplies } from "./replies.ts";
 import { isArmed, restoreLog } from "./restore.ts";
@@ -174,32 +173,27 @@ export class LogOwner {
         this.#parts.local?.taken(draft.taken);
         // What is announced and still waits for its record keeps the turn.
         if (draft.taken.length === 0 && draft.steps === 0) await this.#idle();
-        else {
-          // Nothing came of what was announced: while it stands last on the log, it is suspected of the next crash.
-          if (this.#endTurn !== undefined) await this.#commitPositions();
-          this.#leaveTurn();
-        }
+        else await this.#withdraw();
         continue;
       }
       await this.#commit(draft);
-      await this.#rest();
+      await restBehindCommit(this.#options, this.queue.length);
       const { store, events } = this.#parts;
       if (store.dirtyCount >= LIMITS.recordsDirtyMax || events.waitingCount >= LIMITS.eventsWaitingMax)
         await this.#wake.wait(this.#options.clock, LIMITS.projectionDelayMs);
     }
   }
 
+  /** Nothing comes of what was announced: while it stands last on the log, it is suspected of the next crash. */
+  async #withdraw(): Promise<void> {
+    if (this.#endTurn === undefined) return;
+    await this.#commitPositions();
+    this.#leaveTurn();
+  }
+
   #leaveTurn(): void {
     this.#endTurn?.();
     this.#endTurn = undefined;
-  }
-
-  /** A projection group commits some times a second: its records are hot, and each commit holds them all. */
-  async #rest(): Promise<void> {
-    const { topology, group, clock, abort } = this.#options;
-    const isBehind = this.queue.length >= LIMITS.commitEntriesMax;
-    if (topology.group(group).reads === "events" && !isBehind)
-      await sleep(clock, LIMITS.projectionDelayMs, abort.signal);
   }
 
   /** A commit in which a step fails that cannot be undone alone is begun again, carefully. */
@@ -218,21 +212,26 @@ export class LogOwner {
   async #fill(draft: Draft): Promise<Filled> {
     const { turn, room } = this.#options;
     this.queue.only = room.allowed === "all" ? undefined : "log";
-    if (room.allowed === "positions") return "all";
+    const isCarried = this.#carry.length > 0;
+    const next = isCarried ? undefined : this.queue.peek();
+    if (room.allowed === "positions" || (next === undefined && !isCarried)) {
+      await this.#withdraw(); // the logs beside it may have what lets the journal be purged
+      return "all";
+    }
     if (!this.#parts.guard.isCareful) {
       while (turn.taken !== undefined) await turn.taken;
       return this.#parts.applier.fill(draft, this.#carry, this.queue, this.#entriesMax);
     }
-    const isCarried = this.#carry.length > 0;
-    const next = isCarried ? undefined : this.queue.peek();
-    if (next === undefined && !isCarried) return "all";
     const { journal } = this.#claimed;
     this.#endTurn ??= await turn.take();
     const trying = this.#parts.guard.announcement(next, journal.last);
     if (trying !== undefined) {
       const head = { ...this.#head(CommitKind.TRYING), trying };
       const data = encodeCommit(head, { carry: [...this.#carry] });
-      if (!(await this.#append(data, head.id, { "Tw-Kind": "trying" }))) return "all";
+      if (!(await this.#append(data, head.id, { "Tw-Kind": "trying" }, true))) {
+        this.#leaveTurn();
+        return "all";
+      }
       this.#parts.guard.announced(trying, journal.last);
     }
     return this.#parts.applier.fill(draft, this.#carry, this.queue, isCarried ? 0 : 1);
@@ -280,7 +279,7 @@ export class LogOwner {
     const oversize = draft.oversize(data);
     if (oversize !== undefined)
       return void (this.#giveBack(draft) || this.#parts.applier.refuseNext(oversize));
-    if (!(await this.#append(data, head.id, draft.headers(), draft))) return;
+    if (!(await this.#append(data, head.id, draft.headers(), true))) return void this.#giveBack(draft);
     // Not before: an input that is too large is tried again, and meanwhile its announcement stands.
     this.#leaveTurn();
     const sequence = this.#claimed.journal.last;
@@ -303,23 +302,23 @@ export class LogOwner {
     this.#stepsMax = Math.min(LIMITS.commitStepsMax, this.#stepsMax * 2);
   }
 
-  /** False: the log is lost, or the draft given back for want of room: it must not keep positions from being stored. */
-  async #append(data: Uint8Array, id: string, headers: Headers, draft?: Draft): Promise<boolean> {
+  /** False: the log is lost, or there is no room for what may wait: it must not keep positions from being stored. */
+  async #append(data: Uint8Array, id: string, headers: Headers, mayWait = false): Promise<boolean> {
+    const { room, clock } = this.#options;
     const positions = this.queue.positions();
-    const hasRoom = draft === undefined || this.#options.room.fits(data.length);
-    const outcome = hasRoom
-      ? await this.#claimed.journal.append(id, data, headers, draft !== undefined)
-      : ({ kind: "full" } as const);
+    if (mayWait && !room.fits(data.length)) {
+      room.refused();
+      return false;
+    }
+    const append = this.#claimed.journal.append(id, data, headers, mayWait);
+    const outcome = await room.storing(data.length, append);
     if (outcome.kind === "committed") {
       this.#positions = positions;
-      this.#options.room.stored(data.length);
-      this.#committedMs = this.#options.clock.monotonicMs();
+      this.#committedMs = clock.monotonicMs();
       return true;
     }
-    if (outcome.kind === "full") {
-      this.#options.room.refused();
-      if (draft !== undefined) this.#giveBack(draft);
-    } else if (outcome.kind === "fenced") this.#fail(new FencedError("another owner has the log"));
+    if (outcome.kind === "full") room.refused();
+    else if (outcome.kind === "fenced") this.#fail(new FencedError("another owner has the log"));
     else this.#fail(new Error(`the stream refuses a commit: ${outcome.reason}`));
     return false;
   }

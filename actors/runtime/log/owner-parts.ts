@@ -1,4 +1,4 @@
-import type { Clock } from "../../../platform/clock.ts";
+import { sleep, type Clock } from "../../../platform/clock.ts";
 import type { Logger } from "../../../platform/log.ts";
 import type { ActorDefinition } from "../actor.ts";
 import type { ProjectionDefinition } from "../projection.ts";
@@ -7,6 +7,7 @@ import { CrashGuard } from "./crash-guard.ts";
 import { Derived } from "./derived.ts";
 import { InputQueue, type Input } from "./inputs.ts";
 import type { JournalRoom } from "./journal-room.ts";
+import { LIMITS } from "../limits.ts";
 import { LocalTasks, type TaskRunner } from "./local-tasks.ts";
 import { EventProjector, RecordProjector } from "./projector.ts";
 import { type CacheOptions, RecordStore } from "./record-store.ts";
@@ -106,4 +107,12 @@ export function ownerParts(options: LogOwnerOptions, claimed: Claimed, hooks: Ow
       isLeftToOthers,
     }),
   };
+}
+
+/** A projection group commits some times a second: its records are hot, and each commit holds them all. */
+export async function restBehindCommit(options: LogOwnerOptions, waiting: number): Promise<void> {
+  const { topology, group, clock, abort } = options;
+  const isBehind = waiting >= LIMITS.commitEntriesMax;
+  if (topology.group(group).reads === "events" && !isBehind)
+    await sleep(clock, LIMITS.projectionDelayMs, abort.signal);
 }
