@@ -6,6 +6,7 @@ import { CallError } from "../../actors/runtime/client.ts";
 import { LIMITS } from "../../actors/runtime/limits.ts";
 import { sleep } from "../../platform/clock.ts";
 import type { Dice } from "./dice.ts";
+import type { ScriptInit } from "./diary-actor.ts";
 import type { FoldedLog, Report } from "./fold.ts";
 import type { Observer } from "./observer.ts";
 import type { Plan } from "./plan.ts";
@@ -35,8 +36,21 @@ const LIMIT_SEEN_MS = LIMITS.purgeEveryMs + 1_000;
 const LIMIT_CHANGE_SEEN_MS = 250;
 const BURST_EVERY_MS = 5;
 const BURST_COMMANDS_MAX = 400;
+/** Whoever dies in the burst is missed until the journal has been purged and filled again. */
+const LONG_LEASE = { leaseMs: 3_000, leaseSuspectMs: 1_500 };
+/**
+ * What a burst is beside logs whose owner is dead: commands for all logs, or such that send those logs messages, or
+ * some that send messages on and on among the others.
+ */
+const BURSTS = ["for-all", "for-all", "letters", "letters", "chains"] as const;
+const CHAINS = 4;
+const CHAIN_HOPS = 40;
+/** Logs that move to a worker that has just come are its own by then. */
+const STAFFED_MS_MAX = 8_000;
 /** From the start of a worker to the takeover of a log whose owner is gone. */
 const TAKEN_MS = 2_500;
+
+type Sends = NonNullable<ScriptInit["sends"]>;
 
 const STANDS_STILL = "J4 a log stands still whose input is another one";
 
@@ -76,6 +90,8 @@ export class Epilogue {
     const { system, observer, dice, report } = this.#options;
     const { log } = system.topology.streams;
     const { clock } = observer;
+    Object.assign(LIMITS, LONG_LEASE);
+    await this.#staff();
     await this.#ballast(member);
     system.nats.setBytesMax(log, JOURNAL_BYTES_MIN * 100);
     await sleep(clock, LIMIT_SEEN_MS); // workers look at the room that is left only where there is a limit
@@ -85,7 +101,7 @@ export class Epilogue {
     system.nats.setBytesMax(log, bytesMax);
     if (dice.chance(0.2) && bytes >= JOURNAL_BYTES_MIN) await this.#desert(member);
     else await sleep(clock, LIMIT_CHANGE_SEEN_MS);
-    const burst = dice.chance(0.7) ? this.#burst(member) : Promise.resolve();
+    const burst = dice.chance(0.9) ? this.#burst(member) : Promise.resolve();
     const pressure = async () => (await observer.bus.status(log)).bytes / bytesMax;
     const fromMs = clock.monotonicMs();
     /** A purge may make just enough room for the commits that fill it again. */
@@ -134,27 +150,65 @@ export class Epilogue {
     }
   }
 
-  /** Commands until they are refused, sometimes while the logs of all workers but one wait to be taken over. */
+  /** Logs are shared by two workers, where there is more than one log. */
+  async #staff(): Promise<void> {
+    const { system, observer, plan } = this.#options;
+    while (plan.logs > 1 && system.members("worker").length < 2) system.spawn("worker");
+    const share = Math.min(plan.logs, system.members("worker").length);
+    const untilMs = observer.clock.monotonicMs() + STAFFED_MS_MAX;
+    while (this.#owners().length < share && observer.clock.monotonicMs() < untilMs)
+      await sleep(observer.clock, POLL_MS);
+  }
+
+  #owners(): readonly Member[] {
+    return this.#options.system.members("worker").filter(({ worker }) => worker?.owned().length !== 0);
+  }
+
+  /**
+   * Commands until they are refused, mostly while the logs of all workers but one wait to be taken over: what they have
+   * read is not written down meanwhile, so that nothing of the journal can go.
+   */
   async #burst(member: Member): Promise<void> {
-    const { system, observer, dice } = this.#options;
-    const { clock } = observer;
-    const [, ...others] = dice.chance(0.5) ? system.members("worker") : [];
-    for (const { process } of others) process.crash();
+    const { system, observer, dice, plan } = this.#options;
+    const all = Array.from({ length: plan.logs }, (_, log) => log);
+    const owners = this.#owners();
+    const alive = owners.length > 0 && dice.chance(0.9) ? dice.pick(owners) : undefined;
+    if (alive !== undefined)
+      for (const owner of system.members("worker")) if (owner !== alive) owner.process.crash();
+    const live = alive?.worker?.owned() ?? all;
+    const dead = all.filter((log) => !live.includes(log));
+    const kind = dead.length === 0 ? "commands" : dice.pick(BURSTS);
     const calls: Promise<void>[] = [];
     while (member.client?.refusal() === undefined && calls.length < BURST_COMMANDS_MAX) {
-      calls.push(this.#open(member, this.#key()));
-      await sleep(clock, BURST_EVERY_MS);
+      const from = dice.pick(live);
+      if (kind === "commands") calls.push(this.#open(member, this.#key()));
+      else if (kind === "for-all") calls.push(this.#open(member, this.#key(dice.pick(all))));
+      else if (kind === "letters") {
+        const letter = { to: this.#key(dice.pick(dead)), amount: 0n };
+        calls.push(this.#open(member, this.#key(from), [letter]));
+      } else if (calls.length < CHAINS)
+        calls.push(this.#open(member, this.#key(from), this.#chain(CHAIN_HOPS, live, from)));
+      await sleep(observer.clock, BURST_EVERY_MS);
     }
     await Promise.all(calls);
   }
 
-  #key(): string {
+  #key(log?: number): string {
     const { system, plan } = this.#options;
     const [tenant = ""] = plan.tenants;
     for (;;) {
       const key = `fill-${this.#opened++}`;
-      if (this.#isSpread || system.topology.logOf("core", tenant, key) === 0) return key;
+      const place = system.topology.logOf("core", tenant, key);
+      if (log === undefined ? this.#isSpread || place === 0 : place === log) return key;
     }
+  }
+
+  /** A message that has the next one sent, from log to log. */
+  #chain(hops: number, logs: readonly number[], from: number): Sends {
+    if (hops === 0) return [];
+    const at = logs[(logs.indexOf(from) + 1) % logs.length] ?? 0;
+    const to = this.#key(at);
+    return [{ to, amount: 0n, script: { op: to, sends: this.#chain(hops - 1, logs, at) } }];
   }
 
   /** What every log still needs of the journal. */
@@ -174,12 +228,12 @@ export class Epilogue {
     return (await Promise.all(held)).join("; ");
   }
 
-  async #open({ client }: Member, key: string): Promise<void> {
+  async #open({ client }: Member, key: string, sends: Sends = []): Promise<void> {
     const { plan, report } = this.#options;
     const [tenant = ""] = plan.tenants;
     try {
       const options = { requestId: key, timeoutMs: CALL_MS_MAX };
-      await client?.call(SimActor.method.open, { tenant, key }, { op: key + this.#pad }, options);
+      await client?.call(SimActor.method.open, { tenant, key }, { op: key + this.#pad, sends }, options);
     } catch (error) {
       if (!(error instanceof CallError)) throw error;
       report("J24 admission goes on", `a command is answered by ${String(error)}`);

@@ -7,6 +7,7 @@ import type { Ending as StoreEnding } from "./epilogue.ts";
 import { planFaults, type Fault } from "./plan-faults.ts";
 import { OpsPlan } from "./plan-ops.ts";
 import { isShortLived, planShortLived } from "./plan-short-lived.ts";
+import { drawSkew, skewed } from "./plan-skew.ts";
 import { planPrivate } from "./private-keys.ts";
 
 /** A command of the schedule; its op is its request id. */
@@ -173,7 +174,7 @@ const WATCHES_RATE = 0.3;
 
 /** Draws a schedule. The same seed gives the same one. */
 export function drawPlan(seed: number): Plan {
-  const usual = withLongRests(withArchive(withPrivate(losingTimers(drawUsual(seed)))));
+  const usual = withLongRests(withArchive(withPrivate(losingTimers(shared(drawUsual(seed))))));
   // A repeat that was answered from memory is read again: where its record has gone meanwhile it has its effects again.
   const mayDiffer = usual.ops.some((op) => op.type === "call" && isShortLived(op.key));
   const rate = usual.ops.some(({ type }) => type === "poison") ? RESTARTED_WITH_POISON_RATE : RESTARTED_RATE;
@@ -188,6 +189,12 @@ export function drawPlan(seed: number): Plan {
   // Who takes a projection over does not know what was told before: only a calm system drops all copies.
   const calm = { faults: [], rates: { delayMsMax: plan.rates.delayMsMax ?? 0 }, skewMsMax: 0 };
   return { ...plan, ...calm, isHeardOut, eventsCopiedMs: dice.integer(700, plan.healMs) };
+}
+
+/** A journal that is full is of interest where logs wait for each other. */
+function shared(plan: Plan): Plan {
+  if (plan.ending !== "full-journal") return plan;
+  return { ...plan, logs: new Dice(plan.seed, "crowd").pick([1, 2, 3, 3]) };
 }
 
 function withArchive(plan: Plan): Plan {
@@ -308,37 +315,6 @@ function drawUsual(seed: number): Plan {
   const short = planShortLived(extra, tenants[0] ?? "", lateMs);
   const more = { ops: [...plan.ops, ...short].toSorted((a, b) => a.atMs - b.atMs) };
   return { ...plan, ...more, healMs: Math.max(healMs, lateMs + 200) };
-}
-
-function drawSkew(dice: Dice): Skew {
-  const isCalm = dice.chance(0.6);
-  // A firing that was dead-lettered has spent its timer: what it would mean to try it again is another question.
-  const lacks: readonly Rpc[] =
-    isCalm && dice.chance(0.5) ? ["Later", "Touch", "OnTimer"] : ["Later", "Touch"];
-  // Who lacks what is used from the first moment on is not alone at first.
-  const upgradeMs = lacks.length > 2 ? 50 : dice.integer(300, 900);
-  return { lacks, isCalm, keepsOld: dice.chance(0.6), upgradeMs };
-}
-
-/** Some of what it sends opens no actor: it may come to nothing, so it brings nothing. */
-function touching(script: CallOp["script"], dice: Dice): CallOp["script"] {
-  const sends = script.sends?.map((sending) =>
-    dice.chance(0.5) ? { ...sending, amount: 0n, touches: true } : sending,
-  );
-  return { ...script, sends } as CallOp["script"];
-}
-
-/** The same schedule during an upgrade: some commands are for the new build. */
-function skewed(plan: Plan, skew: Skew, dice: Dice): Plan {
-  const fromMs = skew.upgradeMs + 300;
-  const ops = plan.ops.map((op): Op => {
-    if (op.type !== "call" || op.method !== "run" || op.atMs < fromMs || !dice.chance(0.5)) return op;
-    return { ...op, method: "later", script: touching(op.script, dice) };
-  });
-  const upgrade: Fault = { type: "upgrade", atMs: skew.upgradeMs, restartsOld: dice.chance(0.4) };
-  const base = { ...plan, ops, workers: dice.pick([1, 1, 2]) };
-  if (!skew.isCalm) return { ...base, faults: [upgrade, ...plan.faults] };
-  return { ...base, faults: [upgrade], rates: { delayMsMax: plan.rates.delayMsMax ?? 0 }, skewMsMax: 0 };
 }
 
 function drawRates(dice: Dice): FaultRates {

@@ -331,4 +331,62 @@ export const RARE_PLANTS: readonly Plant[] = [
     'const filter = topology.task(queue.name, "*", "*", "*");',
     'const filter = ">";',
   ),
+  planted(
+    "J24",
+    "nothing-is-kept-of-the-journal",
+    "limits.ts",
+    "logDrainsOnlyAt: 0.9,\n  logPositionsOnlyAt: 0.95,",
+    "logDrainsOnlyAt: Infinity,\n  logPositionsOnlyAt: Infinity,",
+  ),
+  planted(
+    "J24",
+    "inputs-of-all-kinds-fill-the-journal",
+    "limits.ts",
+    "logDrainsOnlyAt: 0.9,",
+    "logDrainsOnlyAt: 0.95,",
+  ),
+  planted(
+    "J24",
+    "drains-take-what-is-kept-for-positions",
+    "limits.ts",
+    "logPositionsOnlyAt: 0.95,",
+    "logPositionsOnlyAt: Infinity,",
+  ),
+  planted(
+    "J24",
+    "a-full-journal-takes-no-positions",
+    "log/log-owner.ts",
+    "const isDue = (isQuiet && isOld && this.#hasOthersMoved) || this.#isInDoubt();",
+    'const isDue = (isQuiet && isOld && this.#hasOthersMoved && room.allowed === "all") || this.#isInDoubt();',
+  ),
+  planted(
+    "J8",
+    "a-commit-that-is-given-back-is-lost",
+    "log/log-owner.ts",
+    "    this.#rollBack(draft);\n    const { steps, taken } = draft;",
+    "    draft.rollback();\n    const { steps, taken } = draft;",
+  ),
+  planted(
+    "J8",
+    "a-commit-that-is-given-back-stays-as-large",
+    "log/log-owner.ts",
+    `    this.#stepsMax = Math.max(1, Math.floor(steps / 2));
+    this.#entriesMax = Math.max(isCarried ? 0 : 1, Math.floor(taken.length / 2));
+`,
+    "",
+  ),
+  planted(
+    "J5",
+    "a-commit-is-read-without-its-data",
+    "log/readers.ts",
+    "headersOnly: this.#isWithoutData,",
+    "headersOnly: isLog,",
+  ),
+  planted(
+    "J24",
+    "only-data-counts-against-the-room",
+    "log/journal-room.ts",
+    "const OVERHEAD_BYTES = 256;",
+    "const OVERHEAD_BYTES = 0;",
+  ),
 ];

@@ -228,8 +228,8 @@ export const PLANTS: readonly Plant[] = [
     "J12",
     "an-announcement-without-effect-stands",
     "log/log-owner.ts",
-    "if (this.#endTurn !== undefined) await this.#commitPositions();",
-    "",
+    "    await this.#commitPositions();\n    this.#leaveTurn();",
+    "    this.#leaveTurn();",
   ),
   planted(
     "J12",
