@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { slopeOf, slopes } from "./growth-points.ts";
-import { median, medianFigures } from "./measure.ts";
+import { Tally } from "../cli/outcome.ts";
+import { median, medianFigures, orderFigures } from "./measure.ts";
 import { COMPARED, HEADLINE, plan, ROWS, SETUPS } from "./rows.ts";
 import { more, resultTable } from "./table.ts";
 
@@ -12,6 +13,26 @@ describe("medians", () => {
   it("of several runs are taken for each figure by itself", () => {
     const runs = [{ a: 1, b: 30 }, { a: 2, b: 10 }, { a: 3 }];
     expect(medianFigures(runs)).toEqual({ a: 2, b: 20 });
+  });
+});
+
+describe("a run of orders", () => {
+  const figures = (unknown: number) => {
+    const tally = new Tally();
+    for (let at = 0; at < 2_000; at++)
+      tally.add(
+        at < unknown
+          ? { ok: false, code: "ECONNRESET", message: "", retryAfterMs: 0 }
+          : { ok: true, status: "CONFIRMED", reason: "", isReplayed: false },
+      );
+    const latency = { p50Ms: 1, p90Ms: 1, p99Ms: 1, maxMs: 1 } as never;
+    const used = { byRole: new Map(), generator: 0, othersCores: 0, seconds: 1 };
+    return orderFigures({ tally, latency, refused: latency, elapsedMs: 1_000, dropped: 0 }, used, new Map());
+  };
+
+  it("says how many have an unknown outcome, and does not count above a thousandth", () => {
+    expect(figures(2)).toMatchObject({ orders: 1_998, failed: 2, unknown: 2 });
+    expect(() => figures(3)).toThrow(/3 of 2000 orders have an unknown outcome/);
   });
 });
 

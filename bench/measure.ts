@@ -44,12 +44,18 @@ export async function using<T>(system: BenchSystem, work: () => Promise<T>): Pro
   return [result, { byRole, generator, othersCores, seconds }];
 }
 
-/** Figures of orders that were waited for. */
+/** I14: while nothing is broken, no more of the answers may leave open what has become of an order. */
+export const UNKNOWN_SHARE_MAX = 0.001;
+
+/** Figures of orders that were waited for. @throws Error if more than a thousandth has an unknown outcome */
 export function orderFigures(
   { tally, latency, elapsedMs, dropped }: RunResult,
   used: Used,
   memory: ByRole,
 ): Figures {
+  const sent = tally.done + tally.failed;
+  if (tally.unknown > sent * UNKNOWN_SHARE_MAX)
+    throw new Error(`${tally.unknown} of ${sent} orders have an unknown outcome while nothing is broken`);
   return {
     ordersPerSecond: rounded(((tally.done - tally.replayed) * 1_000) / elapsedMs),
     orders: tally.done,
@@ -57,6 +63,7 @@ export function orderFigures(
     p99Ms: rounded(latency.p99Ms),
     maxMs: rounded(latency.maxMs),
     failed: tally.failed + dropped,
+    unknown: tally.unknown,
     ...cpuFigures(used, tally.done),
     ...memoryFigures(memory),
   };

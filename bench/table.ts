@@ -29,6 +29,7 @@ const COLUMNS: readonly Column[] = [
   column("p99 ms", "p99Ms", milliseconds),
   column("max ms", "maxMs", milliseconds),
   column("failed", "failed", grouped),
+  column("unknown", "unknown", grouped),
   column("CPU-s/1,000", "cpu", cpu),
   column("worker", "cpu.worker", cpu),
   column("projection", "cpu.projection", cpu),
@@ -42,7 +43,7 @@ const COLUMNS: readonly Column[] = [
 
 /** Figures that have a column, or are not for people. */
 const SHOWN =
-  /^(ordersPerSecond|orders|p50Ms|p99Ms|maxMs|failed|cpu(\..*)?|memoryMiB(\..*)?|perOrder\..*|othersCores)$/;
+  /^(ordersPerSecond|orders|p50Ms|p99Ms|maxMs|failed|unknown|cpu(\..*)?|memoryMiB(\..*)?|perOrder\..*|othersCores)$/;
 
 /** One table of all rows; what has no column stands at the end of its line. */
 export function resultTable(rows: readonly TableRow[]): string[] {

@@ -2,7 +2,7 @@ import { create, toJsonString } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import { OrderReasonCode, OrderStatus } from "../proto/gen/tradewind/order/v1/order_pb.ts";
 import { PlaceOrderResponseSchema } from "../proto/gen/tradewind/order/v1/order_service_pb.ts";
-import { outcomeOf } from "./outcome.ts";
+import { outcomeOf, Tally } from "./outcome.ts";
 
 const answer = (status: number, body: string) => ({
   status,
@@ -50,5 +50,30 @@ describe("the outcome of an order", () => {
       message: "later",
     });
     expect(outcomeOf(answer(502, "<html>"))).toMatchObject({ ok: false, code: "http_502" });
+  });
+});
+
+describe("a tally", () => {
+  it("counts as unknown what may have been accepted, a lost connection as well", () => {
+    const tally = new Tally();
+    const known = [
+      "resource_exhausted OVERLOADED",
+      "invalid_argument",
+      "not_found",
+      "wait_not_reached",
+      "http_429",
+    ];
+    const open = [
+      "unavailable",
+      "deadline_exceeded",
+      "unknown",
+      "internal",
+      "ECONNRESET",
+      "TIMEOUT",
+      "http_502",
+    ];
+    for (const code of [...known, ...open]) tally.add({ ok: false, code, message: "", retryAfterMs: 0 });
+    tally.add({ ok: true, status: "CONFIRMED", reason: "", isReplayed: false });
+    expect(tally).toMatchObject({ done: 1, failed: known.length + open.length, unknown: open.length });
   });
 });

@@ -47,10 +47,21 @@ function refusal(status: number, body: string, retryAfterMs: number): Outcome {
   return { ok: false, code: `http_${status}`, message: body.slice(0, MESSAGE_CHARACTERS_MAX), retryAfterMs };
 }
 
+/** Codes that say that nothing was accepted, or what was: all others leave it open, a lost connection among them. */
+const KNOWN =
+  /^(wait_not_reached|resource_exhausted|invalid_argument|failed_precondition|not_found|already_exists|permission_denied|unauthenticated|out_of_range|aborted|unimplemented|http_4)/;
+
+/** True where the caller cannot know whether the order was accepted, and must ask again with the same key. */
+export function isUnknown(outcome: Outcome): boolean {
+  return !outcome.ok && !KNOWN.test(outcome.code);
+}
+
 /** Counts outcomes. Only orders that got as far as asked count as done. */
 export class Tally {
   done = 0;
   failed = 0;
+  /** Of those that failed. */
+  unknown = 0;
   replayed = 0;
   /** By status, or by status and reason: `CONFIRMED`, `REJECTED PAYMENT_DECLINED`. */
   readonly byStatus = new Map<string, number>();
@@ -66,6 +77,7 @@ export class Tally {
       return;
     }
     this.failed++;
+    if (isUnknown(outcome)) this.unknown++;
     count(this.byFailure, outcome.code);
     if (!this.messages.has(outcome.code)) this.messages.set(outcome.code, outcome.message);
   }
