@@ -69,6 +69,7 @@ export class System {
   readonly #dice: Dice;
   readonly #events: SystemEvents;
   readonly #members: Member[] = [];
+  readonly #starts = new Set<string>();
   #spawned = 0;
 
   constructor(plan: Plan, time: VirtualTime, events: SystemEvents) {
@@ -110,12 +111,16 @@ export class System {
 
   spawn(role: Role, id = `${role}${this.#spawned}`, isOld = false): Member {
     const { seed, skewMsMax } = this.#plan;
+    let skewMs = this.#dice.integer(-skewMsMax, skewMsMax);
+    // Two lives of a worker are told apart by when they began, as their clock has it.
+    while (this.#starts.has(`${id} ${this.#time.nowMs + skewMs}`)) skewMs++;
+    this.#starts.add(`${id} ${this.#time.nowMs + skewMs}`);
     const process = new SimProcess({
       time: this.#time,
       nats: this.nats,
       seed,
       name: `${id}#${this.#spawned++}`,
-      skewMs: this.#dice.integer(-skewMsMax, skewMsMax),
+      skewMs,
       staleness: () => this.#staleness(),
     });
     this.#events.trace(() => `start ${process.name}`);
