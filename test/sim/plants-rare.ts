@@ -341,9 +341,9 @@ export const RARE_PLANTS: readonly Plant[] = [
   planted(
     "J24",
     "inputs-of-all-kinds-fill-the-journal",
-    "limits.ts",
-    "logDrainsOnlyAt: 0.9,",
-    "logDrainsOnlyAt: 0.95,",
+    "log/journal-room.ts",
+    `const part = brings === "drain" ? LIMITS.logPositionsOnlyAt : LIMITS.logDrainsOnlyAt;`,
+    `const part = brings === "drain" ? LIMITS.logDrainsOnlyAt : LIMITS.logPositionsOnlyAt;`,
   ),
   planted(
     "J24",

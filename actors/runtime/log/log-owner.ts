@@ -12,6 +12,7 @@ import { LIMITS } from "../limits.ts";
 import { loadOf, tellDeadLetters } from "./load.ts";
 import type { Headers } from "../bus/bus.ts";
 import { endOf, type OwnerEnd } from "./owner-end.ts";
+import { type Brings, bringsOf } from "./journal-room.ts";
 import { ownerParts, restBehindCommit, type LogOwnerOptions, type OwnerParts } from "./owner-parts.ts";
 import { Reads } from "./reads.ts";
 import { publishReplies } from "./replies.ts";
@@ -228,7 +229,7 @@ export class LogOwner {
     if (trying !== undefined) {
       const head = { ...this.#head(CommitKind.TRYING), trying };
       const data = encodeCommit(head, { carry: [...this.#carry] });
-      if (!(await this.#append(data, head.id, { "Tw-Kind": "trying" }, true))) {
+      if (!(await this.#append(data, head.id, { "Tw-Kind": "trying" }, bringsOf(next ? [next] : [])))) {
         this.#leaveTurn();
         return "all";
       }
@@ -279,7 +280,8 @@ export class LogOwner {
     const oversize = draft.oversize(data);
     if (oversize !== undefined)
       return void (this.#giveBack(draft) || this.#parts.applier.refuseNext(oversize));
-    if (!(await this.#append(data, head.id, draft.headers(), true))) return void this.#giveBack(draft);
+    const brings = bringsOf(draft.taken);
+    if (!(await this.#append(data, head.id, draft.headers(), brings))) return void this.#giveBack(draft);
     // Not before: an input that is too large is tried again, and meanwhile its announcement stands.
     this.#leaveTurn();
     const sequence = this.#claimed.journal.last;
@@ -303,14 +305,14 @@ export class LogOwner {
   }
 
   /** False: the log is lost, or there is no room for what may wait: it must not keep positions from being stored. */
-  async #append(data: Uint8Array, id: string, headers: Headers, mayWait = false): Promise<boolean> {
+  async #append(data: Uint8Array, id: string, headers: Headers, brings?: Brings): Promise<boolean> {
     const { room, clock } = this.#options;
     const positions = this.queue.positions();
-    if (mayWait && !room.fits(data.length)) {
-      room.refused();
+    if (brings !== undefined && !room.fits(data.length, brings)) {
+      room.refused(brings);
       return false;
     }
-    const append = this.#claimed.journal.append(id, data, headers, mayWait);
+    const append = this.#claimed.journal.append(id, data, headers, brings !== undefined);
     const outcome = await room.storing(data.length, append);
     if (outcome.kind === "committed") {
       this.#positions = positions;
