@@ -51,9 +51,9 @@ const NEW_RPC: readonly Edit[] = [
   },
   {
     path: ORDER,
-    find: 'import { defineActor, DomainError } from "../runtime/index.ts";\n',
+    find: 'defineActor, DomainError } from "../runtime/index.ts";\n',
     replace:
-      'import { defineActor, DomainError } from "../runtime/index.ts";\n' +
+      'defineActor, DomainError } from "../runtime/index.ts";\n' +
       'import { StockActor } from "../../proto/gen/tradewind/actors/stock/v1/stock_actor_pb.ts";\n',
   },
 ];
